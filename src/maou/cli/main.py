@@ -1,0 +1,109 @@
+"""The `maou` command: finds the subcommand, and turns errors into exit codes.
+
+Exit codes: 0 success, 1 a run that failed, 2 a usage or input error, 130 and 143
+after SIGINT and SIGTERM. Errors are one message on stderr; `MAOU_TRACEBACK=1` adds
+the traceback.
+"""
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import click
+
+from maou import __version__
+from maou.errors import MaouError
+
+COMMANDS = {
+    "learn-model": ("maou.cli.learn_model", "Train a network on game records."),
+    "hcpe-convert": (
+        "maou.cli.hcpe_convert",
+        "Convert CSA, KIF and KI2 games to hcpe training records.",
+    ),
+    "evaluate": (
+        "maou.cli.evaluate",
+        "Measure a checkpoint or ONNX model on game records.",
+    ),
+}
+"""Name to (module with `command`, short help). The module is imported when used."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module only when it is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands without importing them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List the commands with their short help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="maou")
+def cli() -> None:
+    """Train policy/value networks for shogi from game records.
+
+    Run `maou COMMAND --help` for a command's options.
+    """
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors go to stderr."""
+    try:
+        result = cli.main(arguments, prog_name="maou", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return 128 + signal.SIGINT
+    except MaouError as error:
+        _report(error, str(error))
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last resort: never a traceback
+        text = f"{type(error).__name__}: {error}" if str(error) else repr(error)
+        hint = "" if _wants_traceback() else " (MAOU_TRACEBACK=1 shows where)"
+        _report(error, f"unexpected {text}{hint}")
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _wants_traceback() -> bool:
+    return os.environ.get("MAOU_TRACEBACK", "") not in {"", "0"}
+
+
+def _report(error: BaseException, message: str) -> None:
+    if _wants_traceback():
+        traceback.print_exception(error)
+    click.echo(f"Error: {message}", err=True)

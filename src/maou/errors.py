@@ -1,0 +1,34 @@
+"""The errors that reach a user, one type a boundary.
+
+Each message says what is wrong, where, and what to do. The command line prints
+the message alone and exits with the type's `exit_code`; it never shows a
+traceback for these.
+"""
+
+
+class MaouError(Exception):
+    """Base of every error that a user can act on."""
+
+    exit_code = 1
+
+
+class ConfigError(MaouError, ValueError):
+    """A setting, or a combination of settings, that cannot be meant."""
+
+    exit_code = 2
+
+
+class DataError(MaouError, ValueError):
+    """Game records or shards that cannot be read as what they claim to be."""
+
+    exit_code = 2
+
+
+class CheckpointError(MaouError, ValueError):
+    """A checkpoint or an exported model that is damaged or does not fit."""
+
+    exit_code = 2
+
+
+class TrainingError(MaouError, RuntimeError):
+    """A run that started well and cannot go on."""

@@ -1,0 +1,1 @@
+"""Record types and the files that hold them."""

@@ -1,0 +1,139 @@
+"""Structured `.npy` files of hcpe records, raw or rich.
+
+The header is checked before anything else is read: magic, version, a structured dtype
+with the four raw fields, one dimension, and a size that matches the file's. Pickled
+(object) arrays are never loaded.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from maou.errors import DataError
+from maou.records.game_ids import keys_of_fixed_text
+from maou.records.hcpe import HCPE, RAW_FIELDS
+from maou.records.shards import (
+    GameKeys,
+    Rows,
+    Shard,
+    empty_rows,
+    file_size,
+    read_bytes,
+    require_rows,
+)
+
+_MAX_HEADER = 65536
+
+
+class NpyShard(Shard):
+    """A structured array in numpy's own file format."""
+
+    def __init__(self, path: Path) -> None:
+        """Check the header.
+
+        Raises:
+            DataError: no such file, or not a one-dimensional structured array of
+                hcpe records that fills the file exactly.
+        """
+        size = file_size(path)
+        shape, dtype, self._offset = _read_header(path)
+        self.path = path
+        self._dtype = dtype
+        _require_hcpe(path, dtype)
+        if len(shape) != 1:
+            raise DataError(
+                f"{path}: the array has shape {shape}; records need one dimension"
+            )
+        self.rows = shape[0]
+        self.has_ids = "id" in (dtype.names or ())
+        require_rows(path, self.rows)
+        expected = self._offset + self.rows * dtype.itemsize
+        if size != expected:
+            held = max(0, size - self._offset) // dtype.itemsize
+            raise DataError(
+                f"{path}: the header promises {self.rows} records ({expected} bytes) "
+                f"but the file has {size} bytes, room for {held}; it is truncated or "
+                "was written over"
+            )
+        if self.has_ids and dtype["id"].kind not in "SU":
+            raise DataError(
+                f"{path}: field 'id' is {dtype['id']}; a game id is text (S or U)"
+            )
+
+    def _records(self, start: int, stop: int) -> "np.ndarray[Any, np.dtype[np.void]]":
+        step = self._dtype.itemsize
+        data = read_bytes(self.path, self._offset + start * step, (stop - start) * step)
+        return data.view(self._dtype)
+
+    def read(self, start: int, stop: int) -> Rows:
+        """Read records [start, stop)."""
+        records = self._records(start, stop)
+        if self._dtype == HCPE:
+            return records.view(np.uint8).reshape(-1, HCPE.itemsize)
+        rows = empty_rows(len(records))
+        raw = rows.view(HCPE).reshape(-1)
+        for name in RAW_FIELDS:
+            raw[name] = records[name]
+        return rows
+
+    def game_keys(self, start: int, stop: int) -> GameKeys:
+        """Hash the game ids of records [start, stop)."""
+        return keys_of_fixed_text(self._records(start, stop)["id"])
+
+
+def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    readers = {
+        (1, 0): npy_format.read_array_header_1_0,
+        (2, 0): npy_format.read_array_header_2_0,
+    }
+    try:
+        with path.open("rb") as stream:
+            version = npy_format.read_magic(stream)
+            reader = readers.get(version)
+            if reader is None:
+                raise DataError(
+                    f"{path}: .npy version {version} is not supported; write it with "
+                    "numpy.save and a structured dtype"
+                )
+            shape, fortran, dtype = reader(stream, max_header_size=_MAX_HEADER)
+            offset = stream.tell()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, TypeError, EOFError, SyntaxError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not a readable .npy file: {error}") from error
+    if dtype.hasobject:
+        raise DataError(
+            f"{path}: holds Python objects, which are never loaded; write the records "
+            "with a structured dtype"
+        )
+    if fortran and len(shape) > 1:
+        raise DataError(f"{path}: the array is in Fortran order; write it in C order")
+    return shape, dtype, offset
+
+
+def _require_hcpe(path: Path, dtype: np.dtype[Any]) -> None:
+    if dtype.names is None:
+        raise DataError(
+            f"{path}: holds plain {dtype} values, not hcpe records; it needs the "
+            f"fields {', '.join(RAW_FIELDS)}"
+        )
+    missing = [name for name in RAW_FIELDS if name not in dtype.names]
+    if missing:
+        other = (
+            " It looks like a preprocess shard." if "moveLabel" in dtype.names else ""
+        )
+        raise DataError(
+            f"{path}: not an hcpe shard: missing {', '.join(missing)} among its fields "
+            f"{', '.join(dtype.names)}.{other}"
+        )
+    wrong = [
+        f"{name} is {dtype[name]}, not {HCPE[name]}"
+        for name in RAW_FIELDS
+        if dtype[name] != HCPE[name]
+    ]
+    if wrong:
+        raise DataError(f"{path}: wrong field types: {'; '.join(wrong)}")

@@ -1,0 +1,110 @@
+"""Shards: files of hcpe records, whatever their container.
+
+A shard is opened by looking at its header alone: kind, row count and layout are known,
+and anything that is wrong with them has been refused, before a row is read. Rows come
+out as raw hcpe bytes, uint8 [n, 38], from every container, so that nothing further on
+knows where a row was stored.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from maou.errors import DataError
+from maou.records.hcpe import HCPE_BYTES
+
+Rows = npt.NDArray[np.uint8]
+"""Raw hcpe records, uint8 [n, 38]."""
+
+GameKeys = npt.NDArray[np.uint64]
+"""One number a row, equal for rows of one game, uint64 [n]."""
+
+
+class Shard(ABC):
+    """One file of hcpe records.
+
+    Attributes:
+        path: the file.
+        rows: how many records it holds.
+        has_ids: whether its records name their games.
+        chunk_rows: the least number of rows that are read together; reading fewer
+            costs the same (1 where any row can be read by itself).
+    """
+
+    path: Path
+    rows: int
+    has_ids: bool
+    chunk_rows: int = 1
+
+    @abstractmethod
+    def __init__(self, path: Path) -> None:
+        """Check the header of the file."""
+
+    @abstractmethod
+    def read(self, start: int, stop: int) -> Rows:
+        """Read records [start, stop) as raw hcpe bytes, uint8 [stop - start, 38].
+
+        Raises:
+            DataError: the file ends early or no longer is what its header said.
+        """
+
+    @abstractmethod
+    def game_keys(self, start: int, stop: int) -> GameKeys:
+        """Hash the game ids of records [start, stop); only with `has_ids`."""
+
+    def __repr__(self) -> str:
+        """Name the shard for messages."""
+        return f"{type(self).__name__}({str(self.path)!r}, rows={self.rows})"
+
+
+def require_rows(path: Path, rows: int) -> None:
+    """Refuse a shard without records."""
+    if rows == 0:
+        raise DataError(f"{path}: holds no records; remove the file or write it again")
+
+
+def empty_rows(count: int) -> Rows:
+    """Allocate room for raw records."""
+    return np.zeros((count, HCPE_BYTES), dtype=np.uint8)
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a regular file in bytes.
+
+    Raises:
+        DataError: it does not exist, is a folder, or cannot be looked at.
+    """
+    try:
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder, not a shard")
+        return path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def read_bytes(path: Path, offset: int, count: int) -> npt.NDArray[np.uint8]:
+    """Read exactly `count` bytes at `offset` without mapping the file.
+
+    Raises:
+        DataError: the file cannot be read or ends early.
+    """
+    try:
+        with path.open("rb", buffering=0) as stream:
+            stream.seek(offset)
+            data = np.empty(count, dtype=np.uint8)
+            view = data.data
+            done = 0
+            while done < count:
+                got = stream.readinto(view[done:])
+                if not got:
+                    raise DataError(
+                        f"{path}: ends at byte {offset + done}, but its header "
+                        f"promised {offset + count}; the file was cut after it was "
+                        "opened"
+                    )
+                done += got
+            return data
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error

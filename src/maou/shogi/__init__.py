@@ -1,0 +1,1 @@
+"""Facts of the game, and the compiled batch kernels that rest on them."""
