@@ -47,7 +47,6 @@ class FeatherShard(Shard):
         with self._open(["gameResult"]) as reader:
             self._starts = _batch_starts(path, reader)
         self.rows = int(self._starts[-1])
-        self.chunk_rows = int(np.diff(self._starts).max(initial=1))
         require_rows(path, self.rows)
         if self.has_ids and not _is_text(schema.field("id").type):
             raise DataError(
@@ -89,6 +88,14 @@ class FeatherShard(Shard):
                     ) from error
                 pieces.append(batch.slice(low - begin, high - low))
         return pieces
+
+    def block_bounds(self, target: int) -> Any:
+        """Cut the rows at record batches, joining those smaller than `target`."""
+        bounds = [0]
+        for end in self._starts[1:-1]:
+            if end - bounds[-1] >= target:
+                bounds.append(int(end))
+        return np.array([*bounds, self.rows], dtype=np.int64)
 
     def read(self, start: int, stop: int) -> Rows:
         """Read records [start, stop)."""

@@ -29,14 +29,11 @@ class Shard(ABC):
         path: the file.
         rows: how many records it holds.
         has_ids: whether its records name their games.
-        chunk_rows: the least number of rows that are read together; reading fewer
-            costs the same (1 where any row can be read by itself).
     """
 
     path: Path
     rows: int
     has_ids: bool
-    chunk_rows: int = 1
 
     @abstractmethod
     def __init__(self, path: Path) -> None:
@@ -53,6 +50,17 @@ class Shard(ABC):
     @abstractmethod
     def game_keys(self, start: int, stop: int) -> GameKeys:
         """Hash the game ids of records [start, stop); only with `has_ids`."""
+
+    def block_bounds(self, target: int) -> npt.NDArray[np.int64]:
+        """Cut the rows into blocks that are cheap to read by themselves.
+
+        Args:
+            target: the size of a block where the container leaves a choice.
+
+        Returns:
+            Bounds int64 [blocks + 1], from 0 to `rows`.
+        """
+        return np.append(np.arange(0, self.rows, target, dtype=np.int64), self.rows)
 
     def __repr__(self) -> str:
         """Name the shard for messages."""

@@ -90,9 +90,21 @@ def _decode_range(
         samples.status_B[i] = status
 
 
+def empty_samples(count: int) -> Samples:
+    """Allocate room for samples."""
+    return Samples(
+        board_BS=np.empty((count, N_SQUARES), dtype=np.uint8),
+        hand_BH=np.empty((count, HAND_SIZE), dtype=np.uint8),
+        label_B=np.empty(count, dtype=np.int16),
+        value_B=np.empty(count, dtype=np.float32),
+        status_B=np.empty(count, dtype=np.uint8),
+    )
+
+
 def decode_samples(
     rows: npt.NDArray[np.uint8],
     index: npt.NDArray[np.int64] | None = None,
+    out: Samples | None = None,
     threads: int = 1,
 ) -> Samples:
     """Decode hcpe rows, in the given order.
@@ -100,6 +112,7 @@ def decode_samples(
     Args:
         rows: raw hcpe records, uint8 [N, 38].
         index: which rows to take, int64 [B]; all of them in order when None.
+        out: where to put them; allocated when None.
         threads: how many threads share the work.
 
     Returns:
@@ -107,17 +120,10 @@ def decode_samples(
     """
     if index is None:
         index = np.arange(len(rows), dtype=np.int64)
-    count = len(index)
-    samples = Samples(
-        board_BS=np.empty((count, N_SQUARES), dtype=np.uint8),
-        hand_BH=np.empty((count, HAND_SIZE), dtype=np.uint8),
-        label_B=np.empty(count, dtype=np.int16),
-        value_B=np.empty(count, dtype=np.float32),
-        status_B=np.empty(count, dtype=np.uint8),
-    )
+    samples = empty_samples(len(index)) if out is None else out
     over_rows(
         lambda a, b: _decode_range(rows, index, samples, a, b),
-        count,
+        len(index),
         threads,
     )
     return samples
