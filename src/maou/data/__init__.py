@@ -1,0 +1,1 @@
+"""From rows of shards to batches of tensors."""

@@ -1,0 +1,160 @@
+"""Loaders: batches of an epoch, made here or by worker processes.
+
+The batches of an epoch and their order depend on the data, the seed and the epoch
+alone. Workers start by `spawn`, so they inherit no threads and no open GPU. An error in
+a worker arrives as the same one-line DataError that it would be here.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from maou.data.batch import Batch
+from maou.data.config import DataConfig
+from maou.data.map_style import MapRows, MapTask
+from maou.data.streaming import StreamingRows
+from maou.errors import DataError
+
+
+class BatchSource(Protocol):
+    """Anything that gives the batches of an epoch."""
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from number `start` on."""
+
+
+class _Failure:
+    """A DataError on its way out of a worker."""
+
+    def __init__(self, error: DataError) -> None:
+        self.message = str(error)
+
+    def pin_memory(self) -> "_Failure":
+        return self
+
+
+class _StreamInWorkers(IterableDataset[Any]):
+    """Each worker makes every n-th batch; the DataLoader takes them in turn."""
+
+    def __init__(self, rows: StreamingRows) -> None:
+        self._rows = rows
+        self._place = torch.zeros(2, dtype=torch.int64)
+        self._place.share_memory_()  # type: ignore[no-untyped-call]
+
+    def set_place(self, epoch: int, start: int) -> None:
+        """Choose what the next iteration yields (read by workers when it begins)."""
+        self._place[0] = epoch
+        self._place[1] = start
+
+    def __iter__(self) -> Iterator[Any]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        torch.set_num_threads(1)
+        epoch, start = (int(value) for value in self._place)
+        try:
+            yield from self._rows.batches(epoch, start + worker, workers)
+        except DataError as error:
+            yield _Failure(error)
+
+
+class _MapInWorkers(torch.utils.data.Dataset[Any]):
+    def __init__(self, rows: MapRows) -> None:
+        self._rows = rows
+
+    def __getitem__(self, task: MapTask) -> Any:
+        torch.set_num_threads(1)
+        try:
+            return self._rows[task]
+        except DataError as error:
+            return _Failure(error)
+
+
+class _Tasks:
+    """The sampler of a map-style DataLoader: whole batches of row numbers."""
+
+    def __init__(self, rows: MapRows) -> None:
+        self._rows = rows
+        self.epoch = 0
+        self.start = 0
+
+    def __iter__(self) -> Iterator[MapTask]:
+        return self._rows.tasks(self.epoch, self.start)
+
+    def __len__(self) -> int:
+        return len(self._rows) - self.start
+
+
+class Loader:
+    """Batches of training rows, in this process or from workers.
+
+    Args:
+        rows: a streaming or a map-style dataset.
+        config: workers, prefetch and page-locked memory.
+    """
+
+    def __init__(self, rows: StreamingRows | MapRows, config: DataConfig) -> None:
+        """Start no process yet; workers start with the first epoch."""
+        self._rows = rows
+        self._pin = config.pin_memory and torch.cuda.is_available()
+        self._tasks: _Tasks | None = None
+        self._stream: _StreamInWorkers | None = None
+        self._workers: DataLoader[Any] | None = None
+        if config.dataloader_workers:
+            self._workers = self._start(config)
+
+    def _start(self, config: DataConfig) -> "DataLoader[Any]":
+        common: dict[str, Any] = {
+            "batch_size": None,
+            "num_workers": config.dataloader_workers,
+            "prefetch_factor": config.prefetch_factor,
+            "persistent_workers": True,
+            "multiprocessing_context": "spawn",
+            "pin_memory": self._pin,
+        }
+        if isinstance(self._rows, MapRows):
+            self._rows.share()
+            self._tasks = _Tasks(self._rows)
+            dataset = _MapInWorkers(self._rows)
+            return DataLoader(dataset, sampler=self._tasks, **common)
+        self._stream = _StreamInWorkers(self._rows)
+        return DataLoader(self._stream, **common)
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return len(self._rows)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from number `start` on.
+
+        Raises:
+            DataError: a row is damaged, or a file cannot be read.
+        """
+        if self._workers is not None:
+            yield from self._from_workers(self._workers, epoch, start)
+            return
+        for batch in self._here(epoch, start):
+            yield batch.pin_memory() if self._pin else batch
+
+    def _here(self, epoch: int, start: int) -> Iterator[Batch]:
+        if isinstance(self._rows, MapRows):
+            for task in self._rows.tasks(epoch, start):
+                yield self._rows[task]
+        else:
+            yield from self._rows.batches(epoch, start)
+
+    def _from_workers(
+        self, workers: "DataLoader[Any]", epoch: int, start: int
+    ) -> Iterator[Batch]:
+        if self._tasks is not None:
+            self._tasks.epoch, self._tasks.start = epoch, start
+        if self._stream is not None:
+            self._stream.set_place(epoch, start)
+        for item in workers:
+            if isinstance(item, _Failure):
+                raise DataError(item.message)
+            yield item
