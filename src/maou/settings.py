@@ -63,7 +63,7 @@ class Setting:
 
 
 def _number(value: float) -> str:
-    return f"{value:g}"
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def setting(default: Any, help: str, group: str, **details: Any) -> Any:  # noqa: A002

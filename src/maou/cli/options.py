@@ -73,8 +73,6 @@ def help_text(bound: BoundSetting) -> str:
     default = default_text(bound)
     if default:
         notes.append(f"default: {default}")
-    if bound.required:
-        notes.append("required")
     if bound.multiple:
         notes.append("repeatable")
     return bound.setting.help + (f"  [{'; '.join(notes)}]" if notes else "")

@@ -95,6 +95,13 @@ def split_by_game(shards: tuple[Shard, ...], test_ratio: float, seed: int) -> Sp
     return Split(held_out, tuple(shard.rows for shard in shards), unit, warning)
 
 
+def take_all(shards: tuple[Shard, ...]) -> Split:
+    """Hold nothing out: all rows are on the training side."""
+    rows = tuple(shard.rows for shard in shards)
+    nothing = tuple(np.zeros((count + 7) // 8, dtype=np.uint8) for count in rows)
+    return Split(nothing, rows, "none")
+
+
 Hasher = Callable[[int], Iterator[npt.NDArray[np.uint64]]]
 
 

@@ -1,0 +1,1 @@
+"""Crash-safe directories that hold a network and its training state."""

@@ -1,0 +1,30 @@
+"""Checkpoints while training: the last and the best, after every epoch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maou.checkpoint.save import save_checkpoint
+from maou.train.hooks import Hook
+from maou.train.metrics import PolicyValueMetrics
+from maou.train.state import TrainState
+
+
+@dataclass(frozen=True)
+class CheckpointHook(Hook):
+    """Saves to the run's folder.
+
+    Attributes:
+        run_folder: where checkpoints go.
+        record: the run's settings.
+    """
+
+    run_folder: Path
+    record: Mapping[str, Any]
+
+    def on_epoch(
+        self, state: TrainState, metrics: PolicyValueMetrics, *, is_best: bool
+    ) -> None:
+        """Save the epoch's end."""
+        save_checkpoint(self.run_folder, state, self.record, is_best=is_best)

@@ -1,0 +1,109 @@
+"""Reading checkpoints: verified first, then built from what they say of themselves."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from maou.checkpoint.manifest import MANIFEST, verify_manifest
+from maou.checkpoint.save import BEST, FORMAT_VERSION, MODEL, STATE
+from maou.errors import CheckpointError, ConfigError
+from maou.model.config import ModelConfig
+from maou.model.network import Network, build_network
+from maou.shogi.labels import LABEL_SCHEME
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A network as it was saved, in evaluation mode on the CPU.
+
+    Attributes:
+        folder: where it came from.
+        network: the network.
+        state: the contents of `state.json`.
+    """
+
+    folder: Path
+    network: Network
+    state: dict[str, Any]
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint folder that a path means: itself, or a run's best.
+
+    Raises:
+        CheckpointError: there is neither.
+    """
+    if (path / MANIFEST).is_file():
+        return path
+    if (path / BEST / MANIFEST).is_file():
+        return path / BEST
+    raise CheckpointError(
+        f"{path}: not a checkpoint folder (no {MANIFEST}) and not a run's folder (no "
+        f"{BEST}/{MANIFEST})"
+    )
+
+
+def load_checkpoint(path: Path) -> LoadedCheckpoint:
+    """Verify a checkpoint and rebuild its network from the sizes it was saved with.
+
+    Raises:
+        CheckpointError: it is damaged, of a newer format, or does not fit itself.
+    """
+    folder = find_checkpoint(path)
+    verify_manifest(folder)
+    state = _read_state(folder)
+    try:
+        network = build_network(ModelConfig(**state["model"]))
+        tensors = load_file(folder / MODEL)
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / STATE}: describes a network that this version cannot build: "
+            f"{error}"
+        ) from error
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder / MODEL}: cannot be read: {error}") from error
+    _fill(network, tensors, folder / MODEL)
+    return LoadedCheckpoint(folder, network.eval(), state)
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    path = folder / STATE
+    try:
+        state: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    if state.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: format version {state.get('format_version')}, but this maou "
+            f"reads {FORMAT_VERSION}; use the version that wrote it"
+        )
+    if state.get("label_scheme") != LABEL_SCHEME:
+        raise CheckpointError(
+            f"{path}: policy labels {state.get('label_scheme')}, but this maou uses "
+            f"{LABEL_SCHEME}"
+        )
+    return state
+
+
+def _fill(network: Network, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    own = network.state_dict()
+    missing = sorted(own.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - own.keys())
+    misshapen = sorted(
+        f"{name} is {list(tensors[name].shape)}, not {list(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    )
+    if missing or unexpected or misshapen:
+        raise CheckpointError(
+            f"{path}: does not fit the network it describes. Missing: "
+            f"{', '.join(missing) or 'none'}. Unexpected: "
+            f"{', '.join(unexpected) or 'none'}. Other shapes: "
+            f"{'; '.join(misshapen) or 'none'}."
+        )
+    network.load_state_dict(tensors)

@@ -1,0 +1,80 @@
+"""`maou hcpe-convert`: game files to hcpe training records."""
+
+import time
+from typing import Any
+
+import click
+
+from maou.cli.console import note, say
+from maou.cli.options import GroupedCommand, build, options_from
+from maou.convert.config import HcpeConvertConfig
+from maou.errors import MaouError
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@options_from(HcpeConvertConfig)
+@click.command(
+    cls=GroupedCommand,
+    name="hcpe-convert",
+    help="Convert CSA, KIF and KI2 games to shards of hcpe training records.\n\n"
+    "Games that cannot be converted are listed in rejects.tsv in the output folder "
+    "with the reason. Running the same command again goes on where it stopped.",
+)
+def command(**values: Any) -> None:
+    """Convert games, with progress on stderr and a summary on stdout."""
+    config = build(HcpeConvertConfig, values)
+    # Imported after the options are checked: numpy and rsshogi are not needed to help.
+    from maou.convert.hcpe import Report, convert_games
+
+    last = time.monotonic()
+
+    def tell(report: Report) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            note(
+                f"{report.fraction:4.0%}  {report.progress.games:,} games finished, "
+                f"{report.positions:,} positions converted, {_speed(report)}"
+            )
+
+    try:
+        report = convert_games(config, tell)
+    except OSError as error:
+        raise MaouError(
+            f"cannot convert into {config.output_dir}: {error.strerror or error}"
+            f"{f' ({error.filename})' if error.filename else ''}; run the same command "
+            "again to go on"
+        ) from error
+    _summarise(report, config)
+
+
+def _speed(report: Any) -> str:
+    return f"{report.run_positions / max(report.seconds, 1e-9):,.0f} positions/s"
+
+
+def _summarise(report: Any, config: HcpeConvertConfig) -> None:
+    done = report.progress
+    where = config.output_dir
+    if report.resumed and not report.run_positions:
+        say("Nothing was left to do: an earlier run finished this conversion.")
+    elif report.resumed:
+        say("Went on from the last finished shard of an earlier run.")
+    say(f"files      {done.inputs['files']:,}")
+    say(f"games      {done.games:,}")
+    say(f"converted  {done.converted:,}")
+    for title, counts in (("rejected", done.rejected), ("filtered", done.filtered)):
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in sorted(counts.items()))
+        say(f"{title:9}  {sum(counts.values()):,}{f'  ({kinds})' if kinds else ''}")
+    say(f"positions  {done.positions:,}")
+    if report.run_positions:
+        say(f"time       {report.seconds:.1f} s, {_speed(report)}")
+    say(f"shards     {len(done.shards)} in {where}")
+    if done.rejected:
+        say(f"report     {where / 'rejects.tsv'}")
+    if not done.converted:
+        raise MaouError(
+            f"no game was converted: {sum(done.rejected.values())} were rejected "
+            f"(see {where / 'rejects.tsv'}) and {sum(done.filtered.values())} dropped "
+            "by the filters"
+        )

@@ -1,0 +1,40 @@
+"""The configuration of a training run: the packages' settings together."""
+
+from dataclasses import dataclass, field
+
+from maou.checkpoint.config import CheckpointConfig
+from maou.data.config import DataConfig
+from maou.logs.config import LogConfig
+from maou.losses.config import LossConfig
+from maou.model.config import ModelConfig
+from maou.optim.config import OptimConfig
+from maou.settings import Settings
+from maou.sources.config import SourceConfig
+from maou.train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that `maou learn-model` can be told, by package."""
+
+    source: SourceConfig
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    logs: LogConfig = field(default_factory=LogConfig)
+
+
+RUN_SETTINGS: dict[str, type[Settings]] = {
+    "source": SourceConfig,
+    "data": DataConfig,
+    "train": TrainConfig,
+    "model": ModelConfig,
+    "loss": LossConfig,
+    "optim": OptimConfig,
+    "checkpoint": CheckpointConfig,
+    "logs": LogConfig,
+}
+"""The field of `RunConfig` that holds each package's settings."""

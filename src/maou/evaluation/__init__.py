@@ -1,0 +1,1 @@
+"""Measuring saved networks on game records."""

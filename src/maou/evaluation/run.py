@@ -1,0 +1,139 @@
+"""The composition root of `maou evaluate`: a saved network against game records."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maou.checkpoint.load import load_checkpoint
+from maou.data.batch import Batch
+from maou.data.config import DataConfig
+from maou.data.pipeline import in_order
+from maou.data.rows import SideRows, side_rows
+from maou.data.split import split_by_game, take_all
+from maou.errors import CheckpointError, ConfigError
+from maou.evaluation.config import EvaluateConfig
+from maou.export.interface import SETTINGS_KEY
+from maou.export.runtime import OnnxModel
+from maou.losses.config import LossConfig
+from maou.losses.total import Targets
+from maou.model.network import Outputs
+from maou.sources.local import ShardSet, open_local_shards
+from maou.train.device import Compute, resolve_compute
+from maou.train.metrics import MetricSums, PolicyValueMetrics
+
+Predict = Callable[[Batch], Outputs]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        model: the checkpoint folder or ONNX file.
+        step: training step of the network; None where the file does not say.
+        rows: which rows were measured, in words.
+        metrics: the result.
+    """
+
+    model: Path
+    step: int | None
+    rows: str
+    metrics: PolicyValueMetrics
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the evaluation as a JSON object."""
+        return {
+            "model": str(self.model),
+            "step": self.step,
+            "rows": self.rows,
+            "metrics": asdict(self.metrics),
+        }
+
+
+@dataclass(frozen=True)
+class _Model:
+    predict: Predict
+    step: int | None
+    loss: LossConfig
+    data: DataConfig
+
+
+def evaluate(config: EvaluateConfig) -> Evaluation:
+    """Measure a checkpoint or an ONNX model on hcpe shards.
+
+    Raises:
+        CheckpointError: the model cannot be used.
+        DataError: the shards cannot be read.
+    """
+    if config.model.is_dir():
+        model = _checkpoint(config)
+    elif config.model.exists():
+        model = _onnx(config)
+    else:
+        raise CheckpointError(f"--model {config.model}: no such file or folder")
+    shards = open_local_shards(config.input_path)
+    side, which = _choose_rows(shards, config, model.data)
+    sums = MetricSums(model.loss, "cpu")
+    for batch in in_order(side, config.batch_size).batches(0):
+        outputs = model.predict(batch)
+        sums.update(outputs, Targets(batch.label_B, batch.value_B))
+    return Evaluation(config.model, model.step, which, sums.result())
+
+
+def _checkpoint(config: EvaluateConfig) -> _Model:
+    compute = resolve_compute(config.gpu)
+    loaded = load_checkpoint(config.model)
+    network = loaded.network.to(compute.device)
+    settings = loaded.state["settings"]
+    return _Model(
+        predict=lambda batch: _forward(network, batch, compute),
+        step=int(loaded.state["step"]),
+        loss=LossConfig(**settings["loss"]),
+        data=DataConfig(**settings["data"]),
+    )
+
+
+@torch.no_grad()
+def _forward(network: torch.nn.Module, batch: Batch, compute: Compute) -> Outputs:
+    there = batch.to(compute.device)
+    with compute.forward_context():
+        policy, value = network(there.board_BS, there.hand_BH)
+    return Outputs(policy.cpu(), value.cpu())
+
+
+def _onnx(config: EvaluateConfig) -> _Model:
+    if config.gpu not in {None, "cpu"}:
+        raise ConfigError(
+            f"--gpu {config.gpu}: ONNX models are evaluated on the CPU; leave the flag "
+            "out, or name a checkpoint"
+        )
+    model = OnnxModel(config.model)
+    settings = json.loads(model.metadata.get(SETTINGS_KEY, "{}"))
+    step = model.metadata.get("training.step")
+    return _Model(
+        predict=lambda batch: model.predict(batch.board_BS, batch.hand_BH),
+        step=None if step is None else int(step),
+        loss=LossConfig(**settings.get("loss", {})),
+        data=DataConfig(**settings.get("data", {})),
+    )
+
+
+def _choose_rows(
+    shards: ShardSet, config: EvaluateConfig, trained_with: DataConfig
+) -> tuple[SideRows, str]:
+    if config.split == "all":
+        split = take_all(shards.shards)
+        side = side_rows(shards.shards, split, validation=False)
+        return side, f"all {side.count:,} positions"
+    split = split_by_game(
+        shards.shards,
+        trained_with.test_ratio if config.test_ratio is None else config.test_ratio,
+        trained_with.seed if config.seed is None else config.seed,
+    )
+    validation = config.split == "validation"
+    side = side_rows(shards.shards, split, validation=validation)
+    return side, f"the {side.count:,} {config.split} positions"

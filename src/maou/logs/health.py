@@ -1,0 +1,97 @@
+"""The health of a run: measured each step, told every few seconds.
+
+Losses stay on the device between two lines, so that watching does not slow a GPU down.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from maou.errors import TrainingError
+from maou.logs.report import Health
+from maou.train.hooks import Hook
+from maou.train.metrics import PolicyValueMetrics
+from maou.train.state import TrainState
+from maou.train.step import StepSums
+
+
+@dataclass
+class HealthHook(Hook):
+    """Tells `listeners` how training goes.
+
+    Attributes:
+        total_steps: optimiser steps of the run.
+        interval: seconds between two lines.
+        listeners: called with each `Health`.
+        clock: gives seconds; another one in tests.
+    """
+
+    total_steps: int
+    interval: float
+    listeners: tuple[Callable[[Health], None], ...]
+    clock: Callable[[], float] = time.perf_counter
+    _since: float = 0.0
+    _waited: float = 0.0
+    _rows: int = 0
+    _steps: int = 0
+    _sums_4: torch.Tensor | None = field(default=None, repr=False)
+
+    def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
+        """Begin to measure."""
+        self._restart()
+
+    def on_step(self, state: TrainState, sums: StepSums, waited: float) -> None:
+        """Count a step; tell when it is time."""
+        held = self._sums_4
+        self._sums_4 = sums.sums_4 if held is None else held + sums.sums_4
+        self._waited += waited
+        self._rows += sums.rows
+        self._steps += 1
+        if self.clock() - self._since >= self.interval:
+            self._tell(state)
+
+    def on_epoch(
+        self, state: TrainState, metrics: PolicyValueMetrics, *, is_best: bool
+    ) -> None:
+        """Leave validation out of the measurement."""
+        self._restart()
+
+    def before_validation(self, state: TrainState) -> None:
+        """Tell about the steps since the last line, however few."""
+        if self._steps:
+            self._tell(state)
+
+    def _tell(self, state: TrainState) -> None:
+        assert self._sums_4 is not None
+        total, policy, value, top1 = (self._sums_4 / self._rows).tolist()
+        seconds = max(self.clock() - self._since, 1e-9)
+        rate = state.optimizer.param_groups[0]["lr"]
+        if not math.isfinite(total):
+            raise TrainingError(
+                f"the loss is {total} at step {state.step} (policy {policy}, value "
+                f"{value}, learning rate {rate:.3g}): training has diverged. The last "
+                "checkpoint is from before; try a lower --learning-ratio"
+            )
+        health = Health(
+            epoch=state.epoch + 1,
+            step=state.step,
+            total_steps=self.total_steps,
+            total_loss=total,
+            policy_loss=policy,
+            value_loss=value,
+            top1=top1,
+            learning_rate=rate,
+            rows_per_second=self._rows / seconds,
+            waiting=min(1.0, self._waited / seconds),
+            eta=(self.total_steps - state.step) * seconds / self._steps,
+        )
+        for listener in self.listeners:
+            listener(health)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._since = self.clock()
+        self._waited, self._rows, self._steps, self._sums_4 = 0.0, 0, 0, None

@@ -1,0 +1,42 @@
+"""`metrics.jsonl`: what TensorBoard shows, as one JSON object a line for scripts."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from maou.logs.report import Health
+from maou.train.hooks import Hook
+from maou.train.metrics import PolicyValueMetrics
+from maou.train.state import TrainState
+
+
+class MetricsFile(Hook):
+    """Appends a line for each health report and each validation."""
+
+    def __init__(self, path: Path) -> None:
+        """Choose the file; its folder exists."""
+        self._path = path
+
+    def health(self, health: Health) -> None:
+        """Write a training line."""
+        self._append({"kind": "training", **asdict(health)})
+
+    def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
+        """Write the untrained network's metrics."""
+        self._append(_validation(state, before))
+
+    def on_epoch(
+        self, state: TrainState, metrics: PolicyValueMetrics, *, is_best: bool
+    ) -> None:
+        """Write a validation line."""
+        self._append({**_validation(state, metrics), "is_best": is_best})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        with self._path.open("a") as stream:
+            stream.write(json.dumps(entry) + "\n")
+
+
+def _validation(state: TrainState, metrics: PolicyValueMetrics) -> dict[str, Any]:
+    place = {"kind": "validation", "epoch": state.epoch, "step": state.step}
+    return {**place, **asdict(metrics)}

@@ -1,0 +1,89 @@
+"""What a run tells whoever watches it: the plan, its health, and the result.
+
+Plain facts without a layout; the command line lays them out.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from maou.train.metrics import PolicyValueMetrics
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is about to be done, told before the first step.
+
+    Attributes:
+        facts: texts by name, in the order in which to show them.
+        changed: settings that differ from their defaults, by flag.
+        warnings: what the user should know first.
+    """
+
+    facts: dict[str, str]
+    changed: dict[str, object]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Health:
+    """How training went since the last such line.
+
+    Attributes:
+        epoch, step, total_steps: where the run is; steps are optimiser steps.
+        total_loss, policy_loss, value_loss: means over the rows since then.
+        top1: share of those rows whose move the policy put first.
+        learning_rate: of the latest step.
+        rows_per_second: training rows per second of wall-clock time.
+        waiting: share of that time spent waiting for data, 0 to 1.
+        eta: seconds that the remaining steps will take at this speed.
+    """
+
+    epoch: int
+    step: int
+    total_steps: int
+    total_loss: float
+    policy_loss: float
+    value_loss: float
+    top1: float
+    learning_rate: float
+    rows_per_second: float
+    waiting: float
+    eta: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came out of a run.
+
+    Attributes:
+        before: metrics of the untrained network.
+        after: metrics of the best epoch.
+        best_epoch: its number.
+        checkpoint, onnx, tensorboard: where the results are.
+        onnx_difference: largest difference between the ONNX model and the network.
+    """
+
+    before: PolicyValueMetrics
+    after: PolicyValueMetrics
+    best_epoch: int
+    checkpoint: Path
+    onnx: Path
+    tensorboard: Path
+    onnx_difference: float
+
+
+class Reporter(Protocol):
+    """Shows a run to its user."""
+
+    def plan(self, plan: Plan) -> None:
+        """Show what is about to be done."""
+
+    def health(self, health: Health) -> None:
+        """Show how training goes."""
+
+    def epoch(self, number: int, metrics: PolicyValueMetrics, *, is_best: bool) -> None:
+        """Show an epoch's validation (number 0: before training)."""
+
+    def finished(self, summary: Summary) -> None:
+        """Show the result."""

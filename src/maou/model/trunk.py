@@ -1,0 +1,32 @@
+"""What every backbone architecture offers: a map of the 81 squares to themselves.
+
+Shapes: B batch, S 81 squares (row-major), C channels.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+from torch import Tensor, nn
+
+from maou.model.config import ModelConfig
+
+
+class Trunk(nn.Module, ABC):
+    """The part of a backbone that differs between architectures."""
+
+    channels: int
+    """C, the width of what comes in and goes out."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: ModelConfig) -> Self:
+        """Build the trunk in the sizes that the configuration gives."""
+
+    @abstractmethod
+    def groups(self) -> Sequence[nn.Module]:
+        """List the layer groups from input to output; together they are the trunk."""
+
+    @abstractmethod
+    def forward(self, squares_BSC: Tensor) -> Tensor:
+        """Map [B, S, C] to [B, S, C]; not yet normalised."""

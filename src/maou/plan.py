@@ -1,0 +1,80 @@
+"""The plan of a run: every derived quantity, told once before the first step."""
+
+from maou.checks import changed_settings, warnings_for
+from maou.config import RunConfig
+from maou.data.overlap import count_known_positions
+from maou.data.pipeline import TrainingData
+from maou.logs.report import Plan
+from maou.model.network import Network
+from maou.optim.schedule import warmup_steps
+from maou.train.device import Compute
+from maou.train.loop import Trainer
+
+
+def make_plan(
+    config: RunConfig, data: TrainingData, trainer: Trainer, network: Network
+) -> Plan:
+    """Work out what the user should know before the first step."""
+    held_out = data.validation.count / data.shards.rows
+    known = count_known_positions(data.training, data.validation)
+    effective = config.data.batch_size * config.train.gradient_accumulation_steps
+    parameters = {
+        name: sum(p.numel() for p in part.parameters())
+        for name, part in network.named_children()
+    }
+    warmup = ""
+    if config.optim.lr_scheduler.startswith("Warmup"):
+        warmup = f", {warmup_steps(trainer.total_steps):,} of them warm-up"
+    training = f"{data.training.count:,} positions in {len(trainer.training):,} batches"
+    validation = (
+        f"{data.validation.count:,} positions ({held_out:.1%}, split by "
+        f"{data.split.unit}); {known:,} of them "
+        f"({known / data.validation.count:.1%}) also occur in training"
+    )
+    steps = (
+        f"{trainer.total_steps:,} in {config.train.epochs} epochs of "
+        f"{trainer.steps_per_epoch:,}{warmup}"
+    )
+    sizes = ", ".join(f"{name} {count:,}" for name, count in parameters.items())
+    facts = {
+        "data": _describe_data(data),
+        "training": training,
+        "validation": validation,
+        "steps": steps,
+        "batch": f"{effective:,} positions a step",
+        "network": (
+            f"{config.model.model_architecture}, {sum(parameters.values()):,} "
+            f"parameters ({sizes})"
+        ),
+        "device": f"{trainer.compute.describe()}, {trainer.compute.precision}",
+        "seed": str(config.data.seed),
+        "data fingerprint": data.shards.fingerprint(),
+    }
+    return Plan(
+        facts, changed_settings(config), _warnings(config, data, trainer.compute)
+    )
+
+
+def _describe_data(data: TrainingData) -> str:
+    shards = data.shards
+    count = len(shards.shards)
+    mode = "streamed in a window" if data.streaming else "held in memory"
+    return f"{shards.rows:,} positions in {count} shard{'s' * (count != 1)}, {mode}"
+
+
+def _warnings(
+    config: RunConfig, data: TrainingData, compute: Compute
+) -> tuple[str, ...]:
+    warnings = warnings_for(
+        config, streaming=data.streaming, on_cuda=compute.device.type == "cuda"
+    )
+    if data.split.warning:
+        warnings.append(data.split.warning)
+    if data.shards.ignored:
+        names = ", ".join(path.name for path in data.shards.ignored[:3])
+        more = " ..." if len(data.shards.ignored) > 3 else ""
+        warnings.append(
+            f"{len(data.shards.ignored)} files are no hcpe shards and are left alone: "
+            f"{names}{more}"
+        )
+    return tuple(warnings)

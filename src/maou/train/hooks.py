@@ -1,0 +1,26 @@
+"""What can be attached to the training loop."""
+
+from maou.train.metrics import PolicyValueMetrics
+from maou.train.state import TrainState
+from maou.train.step import StepSums
+
+
+class Hook:
+    """Called by the loop; a subclass overrides what it needs."""
+
+    def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
+        """Training is about to begin; `before` are the untrained network's metrics."""
+
+    def on_step(self, state: TrainState, sums: StepSums, waited: float) -> None:
+        """A step was made after waiting `waited` seconds for its batches."""
+
+    def before_validation(self, state: TrainState) -> None:
+        """The last step of an epoch was made; validation follows."""
+
+    def on_epoch(
+        self, state: TrainState, metrics: PolicyValueMetrics, *, is_best: bool
+    ) -> None:
+        """An epoch was completed and validated."""
+
+    def on_end(self, state: TrainState) -> None:
+        """Training is complete."""

@@ -1,0 +1,164 @@
+"""The training loop."""
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from maou.data.batch import Batch
+from maou.data.loader import BatchSource
+from maou.losses.config import LossConfig
+from maou.losses.total import Targets
+from maou.model.network import Network
+from maou.optim.config import OptimConfig
+from maou.optim.optimizer import set_learning_rate
+from maou.optim.schedule import learning_rate_at
+from maou.train.config import TrainConfig
+from maou.train.device import Compute
+from maou.train.hooks import Hook
+from maou.train.metrics import MetricSums, PolicyValueMetrics
+from maou.train.state import TrainState
+from maou.train.step import accumulate_gradients
+
+BEFORE_ROWS = 131_072
+"""At most so many validation rows are measured before training."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What a run needs besides its state.
+
+    Attributes:
+        training: batches of training rows, in an order of each epoch's own.
+        validation: batches of the held-out rows.
+        batch_size: rows of a full batch.
+        train, loss, optim: settings.
+        compute: where to compute.
+    """
+
+    training: BatchSource
+    validation: BatchSource
+    batch_size: int
+    train: TrainConfig
+    loss: LossConfig
+    optim: OptimConfig
+    compute: Compute
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of an epoch; the last may have fewer rows."""
+        return -(-len(self.training) // self.train.gradient_accumulation_steps)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the run."""
+        return self.steps_per_epoch * self.train.epochs
+
+    def fit(self, state: TrainState, hooks: Sequence[Hook]) -> None:
+        """Train for all epochs.
+
+        Raises:
+            DataError: a row is damaged.
+            TrainingError: a hook found the run beyond hope.
+        """
+        forward = self._forward_of(state.network)
+        before = self.validate(state.network, forward, at_most=BEFORE_ROWS)
+        for hook in hooks:
+            hook.on_start(state, before)
+        first = self.train.start_epoch
+        state.epoch = first
+        for epoch in range(first, first + self.train.epochs):
+            self._train_epoch(epoch, state, forward, hooks)
+            for hook in hooks:
+                hook.before_validation(state)
+            state.epoch = epoch + 1
+            metrics = self.validate(state.network, forward)
+            is_best = state.record_validation(metrics)
+            for hook in hooks:
+                hook.on_epoch(state, metrics, is_best=is_best)
+        for hook in hooks:
+            hook.on_end(state)
+
+    def _train_epoch(
+        self, epoch: int, state: TrainState, forward: nn.Module, hooks: Sequence[Hook]
+    ) -> None:
+        state.network.train()
+        groups = _groups(
+            self.training.batches(epoch), self.train.gradient_accumulation_steps
+        )
+        for batches, waited in _timed(groups):
+            rate = learning_rate_at(state.step, self.total_steps, self.optim)
+            set_learning_rate(state.optimizer, rate)
+            with torch.autograd.set_detect_anomaly(self.train.detect_anomaly):
+                sums = accumulate_gradients(forward, batches, self.loss, self.compute)
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=True)
+            state.step += 1
+            state.rows += sums.rows
+            for hook in hooks:
+                hook.on_step(state, sums, waited)
+
+    @torch.no_grad()
+    def validate(
+        self, network: Network, forward: nn.Module, at_most: int | None = None
+    ) -> PolicyValueMetrics:
+        """Measure the network on the validation rows (the first `at_most` of them)."""
+        network.eval()
+        sums = MetricSums(self.loss, self.compute.device)
+        rows = 0
+        for batch_on_cpu in self.validation.batches(0):
+            batch = batch_on_cpu.to(self.compute.device)
+            with self.compute.forward_context():
+                outputs = forward(batch.board_BS, batch.hand_BH)
+            sums.update(outputs, Targets(batch.label_B, batch.value_B))
+            rows += len(batch)
+            if at_most is not None and rows >= at_most:
+                break
+        return sums.result()
+
+    def _forward_of(self, network: Network) -> nn.Module:
+        if not self.train.compilation:
+            return network
+        return CompiledForward(network, self.batch_size)
+
+
+class CompiledForward(nn.Module):
+    """Runs full batches compiled and the last, smaller one as it is.
+
+    So the compiled graph sees one shape, and a run compiles once for training and once
+    for validation.
+    """
+
+    def __init__(self, network: Network, batch_size: int) -> None:
+        """Compile for one batch size; the work is done at the first call."""
+        super().__init__()
+        self._network = network
+        self._compiled = torch.compile(network, dynamic=False)
+        self._batch_size = batch_size
+
+    def forward(self, board_BS: torch.Tensor, hand_BH: torch.Tensor) -> object:
+        """Judge positions, as `Network.forward` does."""
+        full = board_BS.shape[0] == self._batch_size
+        return (self._compiled if full else self._network)(board_BS, hand_BH)
+
+
+def _groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
+    """Take batches `size` at a time; the last group may be smaller."""
+    iterator = iter(batches)
+    while group := tuple(itertools.islice(iterator, size)):
+        yield group
+
+
+def _timed(
+    groups: Iterator[tuple[Batch, ...]],
+) -> Iterator[tuple[tuple[Batch, ...], float]]:
+    """Give each group with the seconds spent waiting for it."""
+    while True:
+        begin = time.perf_counter()
+        group = next(groups, None)
+        if group is None:
+            return
+        yield group, time.perf_counter() - begin
