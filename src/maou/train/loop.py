@@ -71,7 +71,7 @@ class Trainer:
         first = self.train.start_epoch
         state.epoch = first
         for epoch in range(first, first + self.train.epochs):
-            self._train_epoch(epoch, state, forward, hooks)
+            self.train_epoch(epoch, state, forward, hooks)
             for hook in hooks:
                 hook.before_validation(state)
             state.epoch = epoch + 1
@@ -82,9 +82,10 @@ class Trainer:
         for hook in hooks:
             hook.on_end(state)
 
-    def _train_epoch(
+    def train_epoch(
         self, epoch: int, state: TrainState, forward: nn.Module, hooks: Sequence[Hook]
     ) -> None:
+        """Make every optimiser step of one epoch (numbered from 0)."""
         state.network.train()
         groups = _groups(
             self.training.batches(epoch), self.train.gradient_accumulation_steps
