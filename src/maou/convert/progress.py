@@ -1,0 +1,166 @@
+"""What a conversion has finished, on disk, so that it can go on after a crash.
+
+The progress file is replaced whole after each shard. What it names is finished and on
+disk; everything after its cursor is done again.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maou.errors import ConfigError, DataError
+from maou.files import atomic_write
+
+PROGRESS_FILE = "hcpe-convert.json"
+REPORT_FILE = "rejects.tsv"
+REPORT_HEAD = b"file\tgame\tply\treason\n"
+
+_VERSION = 1
+"""Raised when rows, ids or cuts change, so that one folder never mixes two."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The first game that is not finished.
+
+    Attributes:
+        task: its task.
+        games: games of that task that are finished.
+        file: the file of the last finished game (-1 before the first).
+        number: that game's number in its file, from 1.
+    """
+
+    task: int = 0
+    games: int = 0
+    file: int = -1
+    number: int = 0
+
+
+@dataclass
+class Progress:
+    """All that is finished, and what it was made from.
+
+    Attributes:
+        settings: every setting that the output depends on.
+        inputs: number of files, their bytes and their digest.
+        cursor: where to go on.
+        converted: games that gave rows.
+        rejected: number of rejected games by kind of reason.
+        filtered: number of dropped games by flag.
+        positions: rows in the shards.
+        shards: name, rows and bytes of each shard.
+        report_bytes: length of the finished part of the report.
+        complete: whether nothing is left to do.
+    """
+
+    settings: dict[str, Any]
+    inputs: dict[str, Any]
+    cursor: Cursor = field(default_factory=Cursor)
+    converted: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    filtered: dict[str, int] = field(default_factory=dict)
+    positions: int = 0
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    report_bytes: int = len(REPORT_HEAD)
+    complete: bool = False
+
+    @property
+    def games(self) -> int:
+        """Games read, whatever became of them."""
+        lost = sum(self.rejected.values()) + sum(self.filtered.values())
+        return self.converted + lost
+
+    def snapshot(self) -> "Progress":
+        """Copy everything that changes."""
+        return dataclasses.replace(
+            self,
+            rejected=dict(self.rejected),
+            filtered=dict(self.filtered),
+            shards=list(self.shards),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Replace the progress file."""
+        text = json.dumps({"version": _VERSION, **dataclasses.asdict(self)}, indent=1)
+        with atomic_write(folder / PROGRESS_FILE) as stream:
+            stream.write(text.encode() + b"\n")
+
+
+def load_progress(folder: Path) -> Progress | None:
+    """Read the progress file of an output folder; None when there is none.
+
+    Raises:
+        DataError: the file is damaged or was written by another version of maou.
+    """
+    path = folder / PROGRESS_FILE
+    try:
+        plain = json.loads(path.read_bytes())
+        if plain.pop("version") != _VERSION:
+            raise DataError(
+                f"{path}: written by another version of maou; convert into another "
+                "--output-dir, or remove this folder to convert anew"
+            )
+        cursor = Cursor(**plain.pop("cursor"))
+        return Progress(**plain, cursor=cursor)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path}: damaged ({error}); remove the folder to convert anew"
+        ) from error
+
+
+def require_same_work(found: Progress, wanted: Progress, folder: Path) -> None:
+    """Refuse to go on with a conversion of other files or with other settings.
+
+    Raises:
+        ConfigError: something that the output depends on has changed.
+    """
+    changed = [
+        f"--{name.replace('_', '-')} was {_shown(found.settings.get(name))} and is "
+        f"now {_shown(value)}"
+        for name, value in wanted.settings.items()
+        if found.settings.get(name) != value
+    ]
+    if found.inputs != wanted.inputs:
+        before, now = found.inputs["files"], wanted.inputs["files"]
+        changed.append(
+            f"the game files have changed ({before} files then, {now} now)"
+            if before != now
+            else "game files were written to or renamed"
+        )
+    if changed:
+        raise ConfigError(
+            f"--output-dir: {folder} holds a conversion that differs from this one: "
+            f"{'; '.join(changed)}. Give another --output-dir, or remove that folder "
+            "to convert anew"
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "not given"
+    return "not given" if value is None else str(value)
+
+
+def require_shards(found: Progress, folder: Path) -> None:
+    """Refuse to go on when a finished shard or the report has been tampered with.
+
+    Raises:
+        DataError: a file is missing or has another size than when it was finished.
+    """
+    sizes = {shard["name"]: shard["bytes"] for shard in found.shards}
+    for name, size in sizes.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != size:
+            raise DataError(
+                f"{path}: missing or changed since it was written; remove the folder "
+                "to convert anew"
+            )
+    report = folder / REPORT_FILE
+    if not report.is_file() or report.stat().st_size < found.report_bytes:
+        raise DataError(f"{report}: missing or cut; remove the folder to convert anew")
