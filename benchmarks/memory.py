@@ -87,6 +87,7 @@ def child(path: Path, shuffle_rows: int) -> None:
     import torch
 
     from maou.data.config import DataConfig
+    from maou.data.overlap import count_known_positions
     from maou.data.pipeline import prepare_data
     from maou.losses.config import LossConfig
     from maou.model.config import ModelConfig
@@ -105,6 +106,7 @@ def child(path: Path, shuffle_rows: int) -> None:
     if shuffle_rows == 0:
         path = DEFAULT
     data = prepare_data(open_local_shards(path), config)
+    count_known_positions(data.training, data.validation)
     rows = 0
     for number, batch in enumerate(data.train_loader.batches(0)):
         rows += len(batch)

@@ -16,7 +16,9 @@ def make_plan(
 ) -> Plan:
     """Work out what the user should know before the first step."""
     held_out = data.validation.count / data.shards.rows
-    known = count_known_positions(data.training, data.validation)
+    overlap = count_known_positions(data.training, data.validation)
+    sampled = "" if overlap.looked_at == data.validation.count else "about "
+    known = overlap.known / max(1, overlap.looked_at)
     effective = config.data.batch_size * config.train.gradient_accumulation_steps
     parameters = {
         name: sum(p.numel() for p in part.parameters())
@@ -28,8 +30,7 @@ def make_plan(
     training = f"{data.training.count:,} positions in {len(trainer.training):,} batches"
     validation = (
         f"{data.validation.count:,} positions ({held_out:.1%}, split by "
-        f"{data.split.unit}); {known:,} of them "
-        f"({known / data.validation.count:.1%}) also occur in training"
+        f"{data.split.unit}); {sampled}{known:.1%} of them also occur in training"
     )
     steps = (
         f"{trainer.total_steps:,} in {config.train.epochs} epochs of "
@@ -59,7 +60,12 @@ def _describe_data(data: TrainingData) -> str:
     shards = data.shards
     count = len(shards.shards)
     mode = "streamed in a window" if data.streaming else "held in memory"
-    return f"{shards.rows:,} positions in {count} shard{'s' * (count != 1)}, {mode}"
+    text = f"{shards.rows:,} positions in {count} shard{'s' * (count != 1)}, {mode}"
+    if shards.ignored:
+        names = ", ".join(path.name for path in shards.ignored[:3])
+        more = ", ..." if len(shards.ignored) > 3 else ""
+        text += f" (other files, left alone: {names}{more})"
+    return text
 
 
 def _warnings(
@@ -70,11 +76,4 @@ def _warnings(
     )
     if data.split.warning:
         warnings.append(data.split.warning)
-    if data.shards.ignored:
-        names = ", ".join(path.name for path in data.shards.ignored[:3])
-        more = " ..." if len(data.shards.ignored) > 3 else ""
-        warnings.append(
-            f"{len(data.shards.ignored)} files are no hcpe shards and are left alone: "
-            f"{names}{more}"
-        )
     return tuple(warnings)

@@ -14,7 +14,17 @@ SILU_GAIN = 1.7881293296813965
 behind a SiLU keeps variance 1 at variance 1 (Brock et al. 2021, section 3.1; the
 number is that of the authors' code)."""
 
-_EPSILON = 1e-6
+_EPSILON = 1e-8
+
+_RAW_SCALE = 0.0035
+"""Standard deviation of raw kernels, per square root of the fan-in.
+
+The raw scale does not change what a kernel computes, only how fast it turns. A step of
+Adam moves each weight by about the learning rate, all in one direction at first, so to
+turn by the same angle at every width the raw scale has to grow with the root of the
+fan-in (Yang et al. 2022, "Tensor Programs V", table 3). The factor is what trained best
+at the default learning rate (docs/decisions/0001).
+"""
 
 
 class StandardizedConv2d(nn.Module):
@@ -37,7 +47,8 @@ class StandardizedConv2d(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape))
         self.gain = nn.Parameter(torch.full((outputs,), gain))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        nn.init.normal_(self.weight, std=1.0 / math.sqrt(inputs * kernel_size**2))
+        fan_in = inputs * kernel_size**2
+        nn.init.normal_(self.weight, std=_RAW_SCALE * math.sqrt(fan_in))
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve [B, C, 9, 9], zeros around the board; gives [B, O, 9, 9]."""

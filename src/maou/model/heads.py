@@ -13,8 +13,8 @@ from maou.model.convolution import SILU_GAIN, StandardizedConv2d
 from maou.shogi.labels import CLASSES, LABEL_BOARD_INDEX, LABEL_CLASS, N_LABELS
 from maou.shogi.squares import N_SQUARES
 
-_VALUE_PLANES = 16
-_VALUE_HIDDEN = 128  # as Lc0's value head
+_VALUE_PLANES = 32
+_VALUE_HIDDEN = 64
 
 
 class PolicyHead(nn.Module):
@@ -41,12 +41,17 @@ class PolicyHead(nn.Module):
 
 
 class ValueHead(nn.Module):
-    """The outlook from a few planes of the squares and the mean of all channels."""
+    """The outlook from what a few planes show anywhere on the board.
+
+    The planes are pooled, as in KataGo (Wu 2019, section 3.3). A layer that sees each
+    square by itself recognises games instead: all positions of a game have its result
+    (docs/decisions/0002).
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.planes = nn.Linear(channels, _VALUE_PLANES)
-        self.hidden = nn.Linear(_VALUE_PLANES * N_SQUARES + channels, _VALUE_HIDDEN)
+        self.hidden = nn.Linear(2 * _VALUE_PLANES + channels, _VALUE_HIDDEN)
         self.hidden_norm = nn.LayerNorm(_VALUE_HIDDEN)
         self.outlook = nn.Linear(_VALUE_HIDDEN, 1)
         nn.init.zeros_(self.outlook.weight)  # win probability 0.5 at first
@@ -55,6 +60,7 @@ class ValueHead(nn.Module):
     def forward(self, features: Features) -> Tensor:
         """Give the logit of the win probability of the side to move, [B]."""
         planes_BSV = silu(self.planes(features.squares_BSC))
-        seen = torch.cat([planes_BSV.flatten(1), features.board_BC], dim=1)
-        logit: Tensor = self.outlook(silu(self.hidden_norm(self.hidden(seen))))
+        pooled = (planes_BSV.mean(dim=1), planes_BSV.amax(dim=1), features.board_BC)
+        hidden = self.hidden(torch.cat(pooled, dim=1))
+        logit: Tensor = self.outlook(silu(self.hidden_norm(hidden)))
         return logit.squeeze(1)

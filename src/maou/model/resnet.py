@@ -82,20 +82,20 @@ class Stage(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + context(conv(silu(conv(silu(x))))); at first the identity."""
+    """x + conv(silu(context(conv(silu(x))))); at first the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = StandardizedConv2d(channels, channels, 3, gain=SILU_GAIN)
+        self.context = SqueezeExcitation(channels)
         # Gain 0: each block starts as the identity (SkipInit, De & Smith 2020).
         self.conv2 = StandardizedConv2d(channels, channels, 3, gain=0.0)
-        self.context = SqueezeExcitation(channels)
 
     def forward(self, planes: Tensor) -> Tensor:
         """Map [B, C, 9, 9] to [B, C, 9, 9]."""
-        inner: Tensor = self.conv2(silu(self.conv1(silu(planes))))
-        context: Tensor = self.context(inner)
-        return planes + context
+        inner: Tensor = self.context(self.conv1(silu(planes)))
+        change: Tensor = self.conv2(silu(inner))
+        return planes + change
 
 
 class SqueezeExcitation(nn.Module):

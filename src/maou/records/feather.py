@@ -42,7 +42,7 @@ class FeatherShard(Shard):
         self.path = path
         with self._open() as reader:
             schema = reader.schema
-        _require_hcpe(path, schema)
+            _require_hcpe(path, schema)
         self.has_ids = "id" in schema.names
         with self._open(["gameResult"]) as reader:
             self._starts = _batch_starts(path, reader)
@@ -64,7 +64,7 @@ class FeatherShard(Shard):
                     options = pa.ipc.IpcReadOptions(included_fields=fields)
                     reader = pa.ipc.open_file(stream, options=options)
                 yield reader
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{self.path}: not a readable feather (Arrow IPC) file: {error}"
             ) from error
@@ -79,8 +79,11 @@ class FeatherShard(Shard):
                 if begin >= stop:
                     break
                 low, high = max(start, begin), min(stop, end)
+                if low >= high:
+                    continue  # an empty record batch
                 try:
                     batch = reader.get_batch(number)
+                    batch.validate(full=True)  # a damaged offset points anywhere
                 except (pa.ArrowException, OSError) as error:
                     raise DataError(
                         f"{self.path}: rows {begin} to {end - 1} (record batch "
@@ -93,7 +96,7 @@ class FeatherShard(Shard):
         """Cut the rows at record batches, joining those smaller than `target`."""
         bounds = [0]
         for end in self._starts[1:-1]:
-            if end - bounds[-1] >= target:
+            if end - bounds[-1] >= target and end < self.rows:
                 bounds.append(int(end))
         return np.array([*bounds, self.rows], dtype=np.int64)
 
@@ -153,6 +156,9 @@ def _require_hcpe(path: Path, schema: Any) -> None:
             f"{path}: not an hcpe shard: missing {', '.join(missing)} among its "
             f"columns {', '.join(schema.names)}.{other}"
         )
+    double = [name for name in (*RAW_FIELDS, "id") if schema.names.count(name) > 1]
+    if double:
+        raise DataError(f"{path}: has more than one column named {', '.join(double)}")
     wrong = [
         f"{name} is {schema.field(name).type}, not {kind}"
         for name, kind in _INTEGERS.items()
@@ -185,7 +191,7 @@ def _hcp_bytes(path: Path, column: Any, first_row: int) -> Rows:
     kind = column.type
     if pa.types.is_fixed_size_list(kind) or pa.types.is_fixed_size_binary(kind):
         if pa.types.is_fixed_size_list(kind):
-            data = column.flatten().to_numpy(zero_copy_only=False)
+            data = _list_bytes(path, column, first_row)
         else:
             data = np.frombuffer(column.buffers()[1], dtype=np.uint8)
             begin = column.offset * _HCP_BYTES
@@ -193,12 +199,14 @@ def _hcp_bytes(path: Path, column: Any, first_row: int) -> Rows:
         return np.asarray(data, dtype=np.uint8).reshape(-1, _HCP_BYTES)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         lengths = np.diff(column.offsets.to_numpy(zero_copy_only=False))
-        data = column.flatten().to_numpy(zero_copy_only=False)
+        data = _list_bytes(path, column, first_row)
     else:
         wide = pa.types.is_large_binary(kind)
         offsets = np.frombuffer(
-            column.buffers()[1], dtype=np.int64 if wide else np.int32
-        )[column.offset : column.offset + len(column) + 1]
+            column.buffers()[1],
+            dtype=np.int64 if wide else np.int32,
+            count=column.offset + len(column) + 1,
+        )[column.offset :]
         lengths = np.diff(offsets)
         data = np.frombuffer(column.buffers()[2] or b"", dtype=np.uint8)
         data = data[int(offsets[0]) : int(offsets[-1])]
@@ -210,3 +218,13 @@ def _hcp_bytes(path: Path, column: Any, first_row: int) -> Rows:
             f"{_HCP_BYTES}"
         )
     return np.asarray(data, dtype=np.uint8).reshape(-1, _HCP_BYTES)
+
+
+def _list_bytes(path: Path, column: Any, first_row: int) -> Any:
+    """Return the elements of a column of lists of uint8, one after the other."""
+    elements = column.flatten()
+    if elements.null_count:
+        lists = column.to_pylist()
+        row = next(row for row, codes in enumerate(lists) if None in codes)
+        raise DataError(f"{path}: row {first_row + row}: hcp lacks a byte (null)")
+    return elements.to_numpy(zero_copy_only=False)

@@ -69,8 +69,9 @@ def keys_of_fixed_text(ids: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
 def keys_of_arrow_text(ids: Any) -> npt.NDArray[np.uint64]:
     """Hash the games of ids in an Arrow string array without nulls."""
     width = np.int64 if pa.types.is_large_string(ids.type) else np.int32
-    bounds = np.frombuffer(ids.buffers()[1], dtype=width)
-    offsets = bounds[ids.offset : ids.offset + len(ids) + 1].astype(np.int64)
+    count = ids.offset + len(ids) + 1
+    bounds = np.frombuffer(ids.buffers()[1], dtype=width, count=count)
+    offsets = bounds[ids.offset :].astype(np.int64)
     data = np.frombuffer(ids.buffers()[2] or b"\0", dtype=np.uint8)
     keys = np.empty(len(ids), dtype=np.uint64)
     _hash_ragged(data, offsets, keys)

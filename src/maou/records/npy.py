@@ -6,6 +6,7 @@ with the four raw fields, one dimension, and a size that matches the file's. Pic
 """
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class NpyShard(Shard):
                 f"but the file has {size} bytes, room for {held}; it is truncated or "
                 "was written over"
             )
-        if self.has_ids and dtype["id"].kind not in "SU":
+        if self.has_ids and (dtype["id"].kind not in "SU" or not dtype["id"].itemsize):
             raise DataError(
                 f"{path}: field 'id' is {dtype['id']}; a game id is text (S or U)"
             )
@@ -80,7 +81,10 @@ class NpyShard(Shard):
 
     def game_keys(self, start: int, stop: int) -> GameKeys:
         """Hash the game ids of records [start, stop)."""
-        return keys_of_fixed_text(self._records(start, stop)["id"])
+        ids = self._records(start, stop)["id"]
+        if ids.dtype.kind == "U":
+            _require_text(self.path, ids, start)
+        return keys_of_fixed_text(ids)
 
 
 def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
@@ -101,7 +105,7 @@ def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
             offset = stream.tell()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, EOFError, SyntaxError) as error:
+    except (ValueError, TypeError, EOFError, SyntaxError, TokenError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: not a readable .npy file: {error}") from error
@@ -137,3 +141,13 @@ def _require_hcpe(path: Path, dtype: np.dtype[Any]) -> None:
     ]
     if wrong:
         raise DataError(f"{path}: wrong field types: {'; '.join(wrong)}")
+
+
+def _require_text(path: Path, ids: Any, first_row: int) -> None:
+    """Refuse ids with numbers that are no characters (numpy stores any number)."""
+    points = np.ascontiguousarray(ids).view(f"{ids.dtype.str[0]}u4")
+    points = points.reshape(len(ids), ids.dtype.itemsize // 4)
+    bad = (points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))
+    if bad.any():
+        row = first_row + int(np.flatnonzero(bad.any(axis=1))[0])
+        raise DataError(f"{path}: row {row}: id is not text")

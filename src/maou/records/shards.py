@@ -6,6 +6,7 @@ out as raw hcpe bytes, uint8 [n, 38], from every container, so that nothing furt
 knows where a row was stored.
 """
 
+import stat
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -87,9 +88,12 @@ def file_size(path: Path) -> int:
     try:
         if path.is_dir():
             raise DataError(f"{path}: is a folder, not a shard")
-        return path.stat().st_size
+        found = path.stat()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path}: is not a regular file")
+    return found.st_size
 
 
 def read_bytes(path: Path, offset: int, count: int) -> npt.NDArray[np.uint8]:

@@ -56,7 +56,7 @@ def open_local_shards(path: Path) -> ShardSet:
     if path.is_file():
         return ShardSet(shards=(open_hcpe_shard(path),), root=path.parent)
     found = sorted(
-        (file for file in path.rglob("*") if _is_visible_file(file, path)),
+        (file for file in path.rglob("*") if _is_visible(file, path)),
         key=lambda file: file.relative_to(path).as_posix(),
     )
     known = [file for file in found if file.suffix.lower() in HCPE_CONTAINERS]
@@ -72,6 +72,7 @@ def open_local_shards(path: Path) -> ShardSet:
     return ShardSet(shards=shards, root=path, ignored=tuple(ignored))
 
 
-def _is_visible_file(file: Path, root: Path) -> bool:
+def _is_visible(file: Path, root: Path) -> bool:
+    """Tell whether to look at an entry; a broken link is, so that it is refused."""
     parts = file.relative_to(root).parts
-    return file.is_file() and not any(part.startswith(".") for part in parts)
+    return not file.is_dir() and not any(part.startswith(".") for part in parts)
