@@ -5,18 +5,19 @@ nobody waits for an effect that never comes.
 """
 
 from maou.config import RUN_SETTINGS, RunConfig
-from maou.settings import BoundSetting, settings_of
+from maou.settings import BoundSetting, ChangedSetting, settings_of
 
 
-def changed_settings(config: RunConfig) -> dict[str, object]:
-    """Return the settings that differ from their defaults, by flag."""
-    changed = {}
+def changed_settings(config: RunConfig) -> tuple[ChangedSetting, ...]:
+    """Return the settings that differ from their defaults."""
+    changed = []
     for package, cls in RUN_SETTINGS.items():
         for bound in settings_of(cls):
             value = getattr(getattr(config, package), bound.name)
             if bound.required or value != bound.default:
-                changed[_shown_flag(bound, value)] = value
-    return changed
+                flag = _shown_flag(bound, value)
+                changed.append(ChangedSetting(bound.name, flag, value))
+    return tuple(changed)
 
 
 def _shown_flag(bound: BoundSetting, value: object) -> str:
@@ -33,7 +34,7 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
         streaming: whether training reads a window instead of all rows.
         on_cuda: whether the run uses a CUDA device.
     """
-    changed = changed_settings(config)
+    changed = {item.flag for item in changed_settings(config)}
     idle = {
         "--prefetch-factor": (
             config.data.dataloader_workers == 0,
@@ -49,6 +50,14 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
         "--optimizer-beta1": (config.optim.optimizer != "adamw", "only adamw uses it"),
         "--optimizer-beta2": (config.optim.optimizer != "adamw", "only adamw uses it"),
         "--optimizer-eps": (config.optim.optimizer != "adamw", "only adamw uses it"),
+        "--early-stopping-metric": (
+            config.train.early_stopping_patience is None,
+            "it needs --early-stopping-patience",
+        ),
+        "--tensorboard-histogram-module": (
+            config.logs.tensorboard_histogram_frequency == 0,
+            "it needs --tensorboard-histogram-frequency",
+        ),
     }
     warnings = [
         f"{flag} has no effect: {reason}"

@@ -1,6 +1,7 @@
 """The configuration of a training run: the packages' settings together."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from maou.checkpoint.config import CheckpointConfig
 from maou.data.config import DataConfig
@@ -8,9 +9,11 @@ from maou.logs.config import LogConfig
 from maou.losses.config import LossConfig
 from maou.model.config import ModelConfig
 from maou.optim.config import OptimConfig
-from maou.settings import Settings
+from maou.settings import Settings, setting
 from maou.sources.config import SourceConfig
 from maou.train.config import TrainConfig
+
+START = "Start"
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,22 @@ RUN_SETTINGS: dict[str, type[Settings]] = {
     "logs": LogConfig,
 }
 """The field of `RunConfig` that holds each package's settings."""
+
+
+@dataclass(frozen=True)
+class StartConfig(Settings):
+    """How a run is started; not part of what it computes."""
+
+    config: Path | None = setting(
+        None,
+        "Read settings from this TOML file, such as the run.toml of an earlier run; "
+        "flags on the command line go before it.",
+        START,
+        metavar="FILE",
+    )
+    dry_run: bool = setting(
+        False,
+        "Check everything, print the plan, take one real batch through the network "
+        "and back, and stop without writing anything.",
+        START,
+    )

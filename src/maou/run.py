@@ -12,15 +12,16 @@ from maou.checkpoint.hook import CheckpointHook
 from maou.checkpoint.load import load_checkpoint
 from maou.checkpoint.save import BEST
 from maou.config import RunConfig
+from maou.config_file import write_config
 from maou.data.pipeline import TrainingData, prepare_data
-from maou.errors import ConfigError, TrainingError
+from maou.errors import ConfigError
 from maou.export.interface import SETTINGS_KEY
 from maou.export.onnx import export_onnx, verify_onnx
 from maou.files import atomic_write
 from maou.logs.health import HealthHook
 from maou.logs.metrics_file import MetricsFile
-from maou.logs.report import Reporter, Summary
-from maou.logs.tensorboard import TensorBoard
+from maou.logs.report import DryRun, Reporter, Summary
+from maou.logs.tensorboard import Histograms, TensorBoard
 from maou.model.network import build_network
 from maou.optim.optimizer import build_optimizer
 from maou.plan import make_plan
@@ -31,6 +32,7 @@ from maou.train.hooks import Hook
 from maou.train.loop import Trainer
 from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import TrainState
+from maou.train.step import accumulate_gradients
 
 VERIFIED_POSITIONS = 256
 """Validation positions on which the exported model is compared with the network."""
@@ -44,8 +46,10 @@ class RunFolders:
     models: Path
 
 
-def learn(config: RunConfig, reporter: Reporter) -> Summary:
-    """Train a network as configured.
+def learn(
+    config: RunConfig, reporter: Reporter, *, dry_run: bool = False
+) -> Summary | None:
+    """Train a network as configured; a dry run stops before anything is written.
 
     Raises:
         ConfigError: settings that cannot be meant, such as a device that is absent.
@@ -70,9 +74,14 @@ def learn(config: RunConfig, reporter: Reporter) -> Summary:
         compute=compute,
     )
     reporter.plan(make_plan(config, data, trainer, network))
+    if dry_run:
+        reporter.dry_run(_try_one_batch(trainer, state))
+        return None
     folders = _make_folders(config)
     record = _record(config, shards)
-    _write_record(folders.models / "run.json", record)
+    for folder in (folders.models, folders.logs):
+        with atomic_write(folder / "run.toml") as stream:
+            stream.write(write_config(config).encode())
     before = _Before(reporter)
     board = TensorBoard(folders.logs, json.dumps(record, indent=2))
     file = MetricsFile(folders.logs / "metrics.jsonl")
@@ -80,6 +89,7 @@ def learn(config: RunConfig, reporter: Reporter) -> Summary:
     hooks: list[Hook] = [
         HealthHook(trainer.total_steps, config.logs.health_interval, listeners),
         CheckpointHook(folders.models, record),
+        Histograms(board, config.logs, trainer.steps_per_epoch),
         board,
         file,
         before,
@@ -88,6 +98,17 @@ def learn(config: RunConfig, reporter: Reporter) -> Summary:
     summary = _finish(folders, data, state, before)
     reporter.finished(summary)
     return summary
+
+
+def _try_one_batch(trainer: Trainer, state: TrainState) -> DryRun:
+    begin = time.perf_counter()
+    batch = next(trainer.training.batches(trainer.train.start_epoch))
+    state.network.train()
+    sums = accumulate_gradients(state.network, [batch], trainer.loss, trainer.compute)
+    gradients = [p.grad for p in state.network.parameters() if p.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    loss = float(sums.sums_4[0]) / sums.rows
+    return DryRun(sums.rows, loss, norm, time.perf_counter() - begin)
 
 
 @dataclass
@@ -99,20 +120,18 @@ class _Before(Hook):
 
     def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
         self.metrics.append(before)
-        self.reporter.epoch(0, before, is_best=False)
+        self.reporter.epoch(0, before, frozenset())
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, *, is_best: bool
+        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
     ) -> None:
-        self.reporter.epoch(state.epoch, metrics, is_best=is_best)
+        self.reporter.epoch(state.epoch, metrics, best)
 
 
 def _finish(
     folders: RunFolders, data: TrainingData, state: TrainState, before: _Before
 ) -> Summary:
     """Export the best network, compare it with its checkpoint, and sum up."""
-    if state.best is None:
-        raise TrainingError("no epoch gave a finite validation loss")
     best = load_checkpoint(folders.models / BEST)
     path = folders.models / "best.onnx"
     metadata = {
@@ -129,8 +148,8 @@ def _finish(
     hand_BH = batch.hand_BH[:VERIFIED_POSITIONS]
     return Summary(
         before=before.metrics[0],
-        after=state.best,
-        best_epoch=state.best_epoch,
+        best=state.best,
+        epochs=state.epoch,
         checkpoint=folders.models / BEST,
         onnx=path,
         tensorboard=folders.logs,
@@ -172,8 +191,3 @@ def _record(config: RunConfig, shards: ShardSet) -> dict[str, object]:
         "data_fingerprint": shards.fingerprint(),
         **as_plain(config),
     }
-
-
-def _write_record(path: Path, record: dict[str, object]) -> None:
-    with atomic_write(path) as stream:
-        stream.write((json.dumps(record, indent=2) + "\n").encode())

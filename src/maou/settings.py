@@ -52,10 +52,9 @@ class Setting:
         return f"{low}x{high}" if low or high else ""
 
     def allows(self, value: float) -> bool:
-        """Tell whether a number lies in the range (NaN never does)."""
+        """Tell whether a number lies in the range."""
         return (
-            not math.isnan(value)
-            and (self.minimum is None or value >= self.minimum)
+            (self.minimum is None or value >= self.minimum)
             and (self.above is None or value > self.above)
             and (self.maximum is None or value <= self.maximum)
             and (self.below is None or value < self.below)
@@ -104,6 +103,15 @@ class BoundSetting:
     def required(self) -> bool:
         """Whether the field has no default."""
         return self.default is dataclasses.MISSING
+
+
+@dataclass(frozen=True)
+class ChangedSetting:
+    """A setting that differs from its default, by field and as a flag."""
+
+    name: str
+    flag: str
+    value: Any
 
 
 def settings_of(cls: type) -> Iterator[BoundSetting]:
@@ -163,9 +171,15 @@ def _checked(bound: BoundSetting, value: Any) -> Any:
         return Path(value)
     if spec.choices:
         return choose(bound.flag, str(value), spec.choices)
+    if bound.kind is bool and not isinstance(value, bool):
+        raise ConfigError(f"{bound.flag}: {value!r} is not True or False")
     if bound.kind in (int, float):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{bound.flag}: {value!r} is not a number")
+        if not math.isfinite(value):
+            raise ConfigError(f"{bound.flag}: {value} is not a finite number")
+        if bound.kind is int and not isinstance(value, int):
+            raise ConfigError(f"{bound.flag}: {value} is not a whole number")
         if not spec.allows(value):
             raise ConfigError(
                 f"{bound.flag}: {value} is out of range; it needs {spec.range_text()}"

@@ -90,7 +90,7 @@ def test_every_container_trains_in_both_modes(
         "best",
         "last",
         "best.onnx",
-        "run.json",
+        "run.toml",
     }
     lines = (tmp_path / "logs" / run_folder.name / "metrics.jsonl").read_text()
     entries = [json.loads(line) for line in lines.splitlines()]
@@ -120,7 +120,9 @@ def test_checkpoint_and_onnx_measure_what_training_reported(tmp_path, folders, c
     exported = _evaluate(
         run_folder / "best.onnx", shards, capfd, "--split", "validation"
     )
-    assert checkpoint["metrics"] == pytest.approx(state["best"], rel=1e-5)
+    assert checkpoint["metrics"] == pytest.approx(
+        state["best"]["total"]["metrics"], rel=1e-5
+    )
     assert exported["metrics"] == pytest.approx(checkpoint["metrics"], rel=1e-4)
     assert exported["step"] == checkpoint["step"] == state["step"]
     everything = _evaluate(run_folder, shards, capfd)

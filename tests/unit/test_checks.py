@@ -64,7 +64,8 @@ def test_mmap_is_said_to_mean_file():
 
 def test_changed_settings_are_shown_as_typed():
     config = RunConfig(SOURCE, data=DataConfig(streaming=False, batch_size=7))
-    assert changed_settings(config) == {
+    shown = {item.flag: item.value for item in changed_settings(config)}
+    assert shown == {
         "--input-path": Path("x"),
         "--no-streaming": False,
         "--batch-size": 7,

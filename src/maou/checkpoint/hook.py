@@ -24,7 +24,7 @@ class CheckpointHook(Hook):
     record: Mapping[str, Any]
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, *, is_best: bool
+        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
     ) -> None:
         """Save the epoch's end."""
-        save_checkpoint(self.run_folder, state, self.record, is_best=is_best)
+        save_checkpoint(self.run_folder, state, self.record, best)

@@ -2,14 +2,14 @@
 
 A checkpoint is a folder: `model.safetensors`, `optimizer.safetensors`, `state.json` and
 `MANIFEST.json`. It is written under a temporary name, flushed, given its manifest last
-and renamed into place; only then do the `last` and `best` links move, each by one
-rename, and folders that no link names any more are removed.
+and renamed into place; only then do the links `last`, `best`, `best-policy` and
+`best-value` move, each by one rename, and folders that no link names are removed.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
 LAST, BEST = "last", "best"
+BEST_LINKS = {"total": BEST, "policy": "best-policy", "value": "best-value"}
+"""The link that names the best checkpoint by each loss."""
 FORMAT_VERSION = 1
 
 
@@ -36,16 +38,15 @@ def save_checkpoint(
     run_folder: Path,
     state: TrainState,
     record: Mapping[str, Any],
-    *,
-    is_best: bool,
+    best: Collection[str] = (),
 ) -> Path:
-    """Write a checkpoint of the state and make it the run's last (and best) one.
+    """Write a checkpoint of the state and make it the run's last one.
 
     Args:
         run_folder: the run's folder; made if missing.
         state: what to save.
         record: the run's settings, for `state.json`.
-        is_best: whether it is the best so far.
+        best: the losses (keys of `BEST_LINKS`) by which it is the best so far.
 
     Returns:
         The checkpoint's folder, `epoch-NNNN-step-NNNNNNNN`.
@@ -68,8 +69,8 @@ def save_checkpoint(
     temporary.rename(final)
     sync_folder(run_folder)
     _point(run_folder / LAST, final.name)
-    if is_best:
-        _point(run_folder / BEST, final.name)
+    for by in best:
+        _point(run_folder / BEST_LINKS[by], final.name)
     _remove_unnamed(run_folder)
     return final
 
@@ -111,8 +112,7 @@ def _state_json(
         "epoch": state.epoch,
         "step": state.step,
         "rows": state.rows,
-        "best_epoch": state.best_epoch,
-        "best": None if state.best is None else asdict(state.best),
+        "best": {by: asdict(best) for by, best in state.best.items()},
         "last": None if state.last is None else asdict(state.last),
         "model": as_plain(state.network.config),
         "optimizer_groups": groups,
@@ -141,7 +141,7 @@ def _point(link: Path, target: str) -> None:
 def _remove_unnamed(run_folder: Path) -> None:
     named = {
         link.readlink().name
-        for link in (run_folder / LAST, run_folder / BEST)
+        for link in (run_folder / name for name in (LAST, *BEST_LINKS.values()))
         if link.is_symlink()
     }
     for folder in run_folder.glob("epoch-*-step-*"):

@@ -51,7 +51,6 @@ class SettingOption(click.Option):
             type=_click_type(bound),
             multiple=bound.multiple,
             default=None,
-            required=bound.required,
             help=help_text(bound),
             metavar=bound.setting.metavar,
         )
@@ -71,6 +70,8 @@ def help_text(bound: BoundSetting) -> str:
     if bound.setting.range_text():
         notes.append(bound.setting.range_text())
     default = default_text(bound)
+    if bound.required:
+        notes.append("required")
     if default:
         notes.append(f"default: {default}")
     if bound.multiple:
@@ -127,7 +128,7 @@ def build(cls: type[C], values: dict[str, Any]) -> C:
     """Make a configuration from parsed options; options not given keep defaults.
 
     Raises:
-        ConfigError: a value is out of range or contradicts another.
+        ConfigError: a value is missing, out of range or contradicts another.
     """
     names = {item.name for item in dataclasses.fields(cast("Any", cls))}
     given = {
@@ -135,6 +136,9 @@ def build(cls: type[C], values: dict[str, Any]) -> C:
         for name, value in values.items()
         if name in names and value is not None and value != ()
     }
+    for bound in settings_of(cls):
+        if bound.required and bound.name not in given:
+            raise ConfigError(f"{bound.flag}: is required; {bound.setting.help}")
     return cls(**given)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from maou.cli import console
 
 if TYPE_CHECKING:  # the run's side imports torch; help texts must not
-    from maou.logs.report import Health, Plan, Summary
+    from maou.logs.report import DryRun, Health, Plan, Summary
     from maou.train.metrics import PolicyValueMetrics
 
 _ROWS = (
@@ -34,12 +34,18 @@ def metric_rows(*columns: "PolicyValueMetrics") -> list[tuple[str, ...]]:
 class TerminalReporter:
     """Shows a run on the terminal (a `maou.logs.report.Reporter`)."""
 
+    def __init__(self, origin: dict[str, str]) -> None:
+        """Take the file that each setting came from, by field; others were flags."""
+        self._origin = origin
+
     def plan(self, plan: "Plan") -> None:
         """Show the plan, what was set, and the warnings."""
         for name, text in plan.facts.items():
             console.note(f"{name:>17}  {text}")
-        for flag, value in plan.changed.items():
-            console.note(f"{'set':>17}  {flag} {_shown(value)}".rstrip())
+        for item in plan.changed:
+            origin = self._origin.get(item.name, "command line")
+            shown = f"{item.flag} {_shown(item.value)}".rstrip()
+            console.note(f"{'set':>17}  {shown}  ({origin})")
         for warning in plan.warnings:
             console.warn(warning)
 
@@ -55,7 +61,7 @@ class TerminalReporter:
         )
 
     def epoch(
-        self, number: int, metrics: "PolicyValueMetrics", *, is_best: bool
+        self, number: int, metrics: "PolicyValueMetrics", best: frozenset[str]
     ) -> None:
         """Show an epoch's validation."""
         when = f"after epoch {number}" if number else "before training"
@@ -63,17 +69,29 @@ class TerminalReporter:
             f"validation {when}: loss {metrics.total_loss:.4f}  "
             f"top-1 {metrics.policy_top1:.2%}  top-5 {metrics.policy_top5:.2%}  "
             f"cross-entropy {metrics.policy_cross_entropy:.4f}  "
-            f"Brier {metrics.value_brier:.4f}" + ("  (best)" if is_best else "")
+            f"Brier {metrics.value_brier:.4f}" + _best_by(best)
+        )
+
+    def dry_run(self, result: "DryRun") -> None:
+        """Show what one real batch did."""
+        console.say(
+            f"Dry run: {result.rows:,} real positions went through the network and "
+            f"back in {result.seconds:.1f} s (loss {result.total_loss:.4f}, gradient "
+            f"norm {result.gradient_norm:.3g}). Nothing was written."
         )
 
     def finished(self, summary: "Summary") -> None:
         """Show what the run learned, and where it is."""
-        before, after = summary.before, summary.after
-        title = f"Held-out games: {after.rows:,} positions"
-        if before.rows != after.rows:
+        before, total = summary.before, summary.best["total"]
+        title = f"Held-out games: {total.metrics.rows:,} positions"
+        if before.rows != total.metrics.rows:
             title += f" (before: the first {before.rows:,})"
-        headings = ("", "before", f"epoch {summary.best_epoch} (best)")
-        console.table(headings, metric_rows(before, after), title)
+        headings = ("", "before", f"epoch {total.epoch} (best)")
+        console.table(headings, metric_rows(before, total.metrics), title)
+        heads = [
+            f"{head}: epoch {summary.best[head].epoch}" for head in ("policy", "value")
+        ]
+        console.say(f"best by head {', '.join(heads)} (of {summary.epochs})")
         console.say(f"TensorBoard  tensorboard --logdir {summary.tensorboard}")
         console.say(f"checkpoint   {summary.checkpoint}")
         console.say(
@@ -82,7 +100,15 @@ class TerminalReporter:
         )
 
 
+def _best_by(best: frozenset[str]) -> str:
+    if not best:
+        return ""
+    return f"  (best by {', '.join(sorted(best))})"
+
+
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value)
     return "" if isinstance(value, bool) else str(value)
 
 

@@ -24,3 +24,17 @@ class LogConfig(Settings):
         OUTPUT,
         above=0,
     )
+    tensorboard_histogram_frequency: int = setting(
+        0,
+        "Every so many epochs, write histograms of parameters and gradients to "
+        "TensorBoard; 0 writes none.",
+        OUTPUT,
+        minimum=0,
+    )
+    tensorboard_histogram_module: tuple[str, ...] = setting(
+        (),
+        "Only parameters whose names match this pattern, such as 'policy_head.*'.",
+        OUTPUT,
+        metavar="PATTERN",
+        shown_default="all parameters",
+    )

@@ -54,7 +54,7 @@ class HealthHook(Hook):
             self._tell(state)
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, *, is_best: bool
+        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
     ) -> None:
         """Leave validation out of the measurement."""
         self._restart()

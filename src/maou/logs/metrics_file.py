@@ -27,10 +27,10 @@ class MetricsFile(Hook):
         self._append(_validation(state, before))
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, *, is_best: bool
+        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
     ) -> None:
         """Write a validation line."""
-        self._append({**_validation(state, metrics), "is_best": is_best})
+        self._append({**_validation(state, metrics), "best": sorted(best)})
 
     def _append(self, entry: dict[str, Any]) -> None:
         with self._path.open("a") as stream:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from maou.settings import ChangedSetting
 from maou.train.metrics import PolicyValueMetrics
+from maou.train.state import Best
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,12 @@ class Plan:
 
     Attributes:
         facts: texts by name, in the order in which to show them.
-        changed: settings that differ from their defaults, by flag.
+        changed: settings that differ from their defaults.
         warnings: what the user should know first.
     """
 
     facts: dict[str, str]
-    changed: dict[str, object]
+    changed: tuple[ChangedSetting, ...]
     warnings: tuple[str, ...]
 
 
@@ -58,19 +60,36 @@ class Summary:
 
     Attributes:
         before: metrics of the untrained network.
-        after: metrics of the best epoch.
-        best_epoch: its number.
+        best: the best epoch by the total, the policy's and the value's loss.
+        epochs: number of the last epoch.
         checkpoint, onnx, tensorboard: where the results are.
         onnx_difference: largest difference between the ONNX model and the network.
     """
 
     before: PolicyValueMetrics
-    after: PolicyValueMetrics
-    best_epoch: int
+    best: dict[str, Best]
+    epochs: int
     checkpoint: Path
     onnx: Path
     tensorboard: Path
     onnx_difference: float
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What one real batch did in a dry run.
+
+    Attributes:
+        rows: positions in it.
+        total_loss: mean loss of the untrained network.
+        gradient_norm: length of the whole gradient.
+        seconds: time for the batch forward and back.
+    """
+
+    rows: int
+    total_loss: float
+    gradient_norm: float
+    seconds: float
 
 
 class Reporter(Protocol):
@@ -82,8 +101,13 @@ class Reporter(Protocol):
     def health(self, health: Health) -> None:
         """Show how training goes."""
 
-    def epoch(self, number: int, metrics: PolicyValueMetrics, *, is_best: bool) -> None:
+    def epoch(
+        self, number: int, metrics: PolicyValueMetrics, best: frozenset[str]
+    ) -> None:
         """Show an epoch's validation (number 0: before training)."""
+
+    def dry_run(self, result: DryRun) -> None:
+        """Show what a dry run found."""
 
     def finished(self, summary: Summary) -> None:
         """Show the result."""

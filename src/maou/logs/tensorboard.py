@@ -1,14 +1,36 @@
 """TensorBoard: training curves every few seconds, validation every epoch."""
 
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from torch.nn import Parameter
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from maou.logs.config import LogConfig
 from maou.logs.report import Health
 from maou.train.hooks import Hook
 from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import TrainState
+
+
+class Histograms(Hook):
+    """Writes histograms of parameters and gradients at the end of some epochs."""
+
+    def __init__(
+        self, board: "TensorBoard", config: LogConfig, steps_per_epoch: int
+    ) -> None:
+        """Choose the epochs and the parameters, and where to write."""
+        self._board = board
+        self._patterns = config.tensorboard_histogram_module or ("*",)
+        self._every = config.tensorboard_histogram_frequency * steps_per_epoch
+
+    def on_gradients(self, state: TrainState) -> None:
+        """Write before the last update of an epoch, when gradients are at hand."""
+        if self._every and (state.step + 1) % self._every == 0:
+            for name, parameter in state.network.named_parameters():
+                if any(fnmatchcase(name, pattern) for pattern in self._patterns):
+                    self._board.histogram(name, parameter, state.step)
 
 
 class TensorBoard(Hook):
@@ -25,12 +47,18 @@ class TensorBoard(Hook):
             if name not in {"step", "total_steps", "eta"}:
                 self._writer.add_scalar(f"training/{name}", value, health.step)
 
+    def histogram(self, name: str, parameter: Parameter, step: int) -> None:
+        """Write a parameter's histogram, and its gradient's where it has one."""
+        self._writer.add_histogram(f"parameters/{name}", parameter.detach(), step)
+        if parameter.grad is not None:
+            self._writer.add_histogram(f"gradients/{name}", parameter.grad, step)
+
     def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
         """Write the untrained network's metrics at step 0."""
         self._validation(before, state.step)
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, *, is_best: bool
+        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
     ) -> None:
         """Write an epoch's validation metrics."""
         self._validation(metrics, state.step)

@@ -33,6 +33,19 @@ class TrainConfig(Settings):
         TRAINING,
         minimum=1,
     )
+    early_stopping_patience: int | None = setting(
+        None,
+        "Stop when so many epochs in a row have not improved the validation loss.",
+        TRAINING,
+        minimum=1,
+        shown_default="never stop early",
+    )
+    early_stopping_metric: str = setting(
+        "total",
+        "The validation loss that --early-stopping-patience watches.",
+        TRAINING,
+        choices=("total", "policy", "value"),
+    )
     gpu: str | None = setting(
         None,
         "Device: cuda:0, cpu or any other name that torch knows.",

@@ -11,6 +11,9 @@ class Hook:
     def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
         """Training is about to begin; `before` are the untrained network's metrics."""
 
+    def on_gradients(self, state: TrainState) -> None:
+        """The gradients of a step are complete; the update follows."""
+
     def on_step(self, state: TrainState, sums: StepSums, waited: float) -> None:
         """A step was made after waiting `waited` seconds for its batches."""
 
@@ -18,9 +21,9 @@ class Hook:
         """The last step of an epoch was made; validation follows."""
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, *, is_best: bool
+        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
     ) -> None:
-        """An epoch was completed and validated."""
+        """An epoch was completed and validated; it is the best yet by `best`."""
 
     def on_end(self, state: TrainState) -> None:
         """Training is complete."""

@@ -76,11 +76,18 @@ class Trainer:
                 hook.before_validation(state)
             state.epoch = epoch + 1
             metrics = self.validate(state.network, forward)
-            is_best = state.record_validation(metrics)
+            best = state.record_validation(metrics)
             for hook in hooks:
-                hook.on_epoch(state, metrics, is_best=is_best)
+                hook.on_epoch(state, metrics, best)
+            if self._should_stop(state):
+                break
         for hook in hooks:
             hook.on_end(state)
+
+    def _should_stop(self, state: TrainState) -> bool:
+        patience = self.train.early_stopping_patience
+        best = state.best[self.train.early_stopping_metric]
+        return patience is not None and state.epoch - best.epoch >= patience
 
     def train_epoch(
         self, epoch: int, state: TrainState, forward: nn.Module, hooks: Sequence[Hook]
@@ -95,6 +102,8 @@ class Trainer:
             set_learning_rate(state.optimizer, rate)
             with torch.autograd.set_detect_anomaly(self.train.detect_anomaly):
                 sums = accumulate_gradients(forward, batches, self.loss, self.compute)
+            for hook in hooks:
+                hook.on_gradients(state)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
             state.step += 1

@@ -35,7 +35,7 @@ def state() -> TrainState:
 
 
 def test_round_trip_gives_the_same_network(tmp_path, state):
-    folder = save_checkpoint(tmp_path, state, {"seed": 0}, is_best=True)
+    folder = save_checkpoint(tmp_path, state, {"seed": 0}, ["total"])
     assert {path.name for path in folder.iterdir()} == FILES
     loaded = load_checkpoint(folder)
     assert loaded.network.config == SIZES
@@ -50,7 +50,7 @@ def test_round_trip_gives_the_same_network(tmp_path, state):
 def test_optimizer_state_is_saved_by_parameter_name(tmp_path, state):
     from safetensors.torch import load_file
 
-    folder = save_checkpoint(tmp_path, state, {}, is_best=False)
+    folder = save_checkpoint(tmp_path, state, {})
     tensors = load_file(folder / OPTIMIZER)
     names = [name for name, _ in state.network.named_parameters()]
     assert {key.split("/", 1)[1] for key in tensors} == set(names)
@@ -63,11 +63,11 @@ def test_optimizer_state_is_saved_by_parameter_name(tmp_path, state):
 
 
 def test_links_move_and_unnamed_checkpoints_go(tmp_path, state):
-    first = save_checkpoint(tmp_path, state, {}, is_best=True)
+    first = save_checkpoint(tmp_path, state, {}, ["total"])
     state.epoch, state.step = 2, 2
-    second = save_checkpoint(tmp_path, state, {}, is_best=False)
+    second = save_checkpoint(tmp_path, state, {})
     state.epoch, state.step = 3, 3
-    third = save_checkpoint(tmp_path, state, {}, is_best=False)
+    third = save_checkpoint(tmp_path, state, {})
     assert (tmp_path / "best").resolve() == first.resolve()
     assert (tmp_path / "last").resolve() == third.resolve()
     assert not second.exists()
@@ -78,7 +78,7 @@ def test_links_move_and_unnamed_checkpoints_go(tmp_path, state):
 @pytest.mark.parametrize("name", sorted(FILES - {MANIFEST}))
 @pytest.mark.parametrize("damage", ["cut", "flip", "remove"])
 def test_damage_is_found_and_named(tmp_path, state, name, damage):
-    folder = save_checkpoint(tmp_path, state, {}, is_best=True)
+    folder = save_checkpoint(tmp_path, state, {}, ["total"])
     path = folder / name
     data = bytearray(path.read_bytes())
     if damage == "remove":
@@ -92,7 +92,7 @@ def test_damage_is_found_and_named(tmp_path, state, name, damage):
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"files": {"x": 1}}', "\0"])
 def test_damaged_manifest_is_an_error(tmp_path, state, text):
-    folder = save_checkpoint(tmp_path, state, {}, is_best=True)
+    folder = save_checkpoint(tmp_path, state, {}, ["total"])
     (folder / MANIFEST).write_text(text)
     with pytest.raises(CheckpointError, match=MANIFEST):
         load_checkpoint(folder)
@@ -111,7 +111,7 @@ def _rewrite_state(folder: Path, **changes: object) -> None:
 
 
 def test_foreign_versions_and_labels_are_refused(tmp_path, state):
-    folder = save_checkpoint(tmp_path, state, {}, is_best=True)
+    folder = save_checkpoint(tmp_path, state, {}, ["total"])
     _rewrite_state(folder, format_version=99)
     with pytest.raises(CheckpointError, match="format version 99"):
         load_checkpoint(folder)
@@ -121,7 +121,7 @@ def test_foreign_versions_and_labels_are_refused(tmp_path, state):
 
 
 def test_weights_that_do_not_fit_are_listed(tmp_path, state):
-    folder = save_checkpoint(tmp_path, state, {}, is_best=True)
+    folder = save_checkpoint(tmp_path, state, {}, ["total"])
     model = json.loads((folder / STATE).read_text())["model"]
     _rewrite_state(folder, model={**model, "resnet_channels": 16, "resnet_blocks": 2})
     with pytest.raises(CheckpointError, match=r"Missing: .*stages.*Other shapes"):
@@ -131,7 +131,7 @@ def test_weights_that_do_not_fit_are_listed(tmp_path, state):
 @pytest.mark.parametrize("call", range(1, 8))
 def test_a_failing_disk_leaves_the_old_checkpoint(tmp_path, state, monkeypatch, call):
     """Each fsync in turn fails: the links still name a checkpoint that verifies."""
-    save_checkpoint(tmp_path, state, {}, is_best=True)
+    save_checkpoint(tmp_path, state, {}, ["total"])
     before = (tmp_path / "best").readlink()
     state.epoch, state.step = 2, 2
     real, calls = os.fsync, 0
@@ -145,11 +145,11 @@ def test_a_failing_disk_leaves_the_old_checkpoint(tmp_path, state, monkeypatch, 
 
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(OSError, match="No space"):
-        save_checkpoint(tmp_path, state, {}, is_best=True)
+        save_checkpoint(tmp_path, state, {}, ["total"])
     monkeypatch.undo()
     assert load_checkpoint(tmp_path / "best").state["step"] in {1, 2}
     if call <= 5:
         assert (tmp_path / "best").readlink() == before
-    saved = save_checkpoint(tmp_path, state, {}, is_best=True)
+    saved = save_checkpoint(tmp_path, state, {}, ["total"])
     assert load_checkpoint(tmp_path).state["step"] == 2
     assert {path.name for path in tmp_path.iterdir()} == {saved.name, "best", "last"}
