@@ -86,7 +86,7 @@ def measure(folder: Path, batch_size: int, rounds: int) -> None:
 def epoch(loader: Loader) -> None:
     """Take every batch of an epoch and look at its tensors."""
     for batch in loader.batches(0):
-        assert batch.board_BS.shape[0] == batch.label_B.shape[0]
+        assert batch.board_BS.shape[0] == batch.policy_target().shape[0]
 
 
 def cshogi_loader(path: Path, batch_size: int) -> None:

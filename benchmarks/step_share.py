@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import report
-from maou.data.batch import Batch
+from maou.data.batch import PositionBatch
 from maou.data.config import DataConfig
 from maou.data.loader import BatchSource
 from maou.data.pipeline import prepare_data
@@ -39,12 +39,12 @@ class FirstBatches:
 
     source: BatchSource
     count: int
-    kept: Batch | None = None
+    kept: PositionBatch | None = None
 
     def __len__(self) -> int:
         return self.count
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, start: int = 0) -> Iterator[PositionBatch]:
         """Yield `count` batches."""
         if self.kept is not None:
             for _ in range(self.count):

@@ -5,11 +5,12 @@ rewritten. With `--check` nothing is written, and a stale page is an error.
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from maou.cli.main import COMMANDS, cli
+from maou.cli.main import cli
 from maou.cli.options import SettingOption, default_text, setting_options
 
 PAGES = Path(__file__).resolve().parent
@@ -54,12 +55,24 @@ def updated(text: str, name: str, command: click.Command) -> str:
     return f"{before}{start}\n{flag_tables(command)}\n{end}{after}"
 
 
+def commands_of(
+    group: click.Group, prefix: str = ""
+) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command with the name of its page, such as `utility-check-data`."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands_of(command, f"{prefix}{name}-")
+        else:
+            yield f"{prefix}{name}", command
+
+
 def main() -> None:
     """Rewrite, or check, the page of every command."""
     stale = []
-    for name in COMMANDS:
-        command = cli.get_command(click.Context(cli), name)
-        assert command is not None
+    for name, command in commands_of(cli):
         page = PAGES / f"{name}.md"
         text = page.read_text()
         new = updated(text, name, command)

@@ -34,7 +34,8 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
         streaming: whether training reads a window instead of all rows.
         on_cuda: whether the run uses a CUDA device.
     """
-    changed = {item.flag for item in changed_settings(config)}
+    settings = changed_settings(config)
+    changed = {item.flag for item in settings}
     idle = {
         "--prefetch-factor": (
             config.data.dataloader_workers == 0,
@@ -44,6 +45,10 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
         "--input-cache-mode": (
             streaming and config.source.input_cache_mode == "memory",
             "streaming holds a window of rows (use --no-streaming)",
+        ),
+        "--input-file-packed": (
+            config.source.input_format != "preprocess",
+            "only preprocess records can be packed",
         ),
         "--pin-memory": (not on_cuda, "the device is not a CUDA device"),
         "--momentum": (config.optim.optimizer != "sgd", "only sgd uses it"),
@@ -64,6 +69,25 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
         for flag, (is_idle, reason) in idle.items()
         if flag in changed and is_idle
     ]
+    others = config.model.sizes_of_others()
+    warnings += [
+        f"{item.flag} has no effect: --model-architecture is "
+        f"{config.model.model_architecture}"
+        for item in settings
+        if item.name in others
+    ]
+    if _is_random_and_frozen(config):
+        warnings.append(
+            "the frozen part of the backbone keeps random parameters: name a trained "
+            "one with --resume-backbone-from"
+        )
     if config.source.input_cache_mode == "mmap":
         warnings.append("--input-cache-mode mmap is deprecated; it now means file")
     return warnings
+
+
+def _is_random_and_frozen(config: RunConfig) -> bool:
+    return (
+        config.freeze.trainable_groups is not None
+        and config.warm_start.resume_backbone_from is None
+    )

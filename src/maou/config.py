@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maou.checkpoint.config import CheckpointConfig
+from maou.checkpoint.config import CheckpointConfig, WarmStartConfig
 from maou.data.config import DataConfig
 from maou.logs.config import LogConfig
 from maou.losses.config import LossConfig
-from maou.model.config import ModelConfig
+from maou.model.config import FreezeConfig, ModelConfig
 from maou.optim.config import OptimConfig
 from maou.settings import Settings, setting
 from maou.sources.config import SourceConfig
@@ -24,6 +24,8 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    freeze: FreezeConfig = field(default_factory=FreezeConfig)
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -35,6 +37,8 @@ RUN_SETTINGS: dict[str, type[Settings]] = {
     "data": DataConfig,
     "train": TrainConfig,
     "model": ModelConfig,
+    "freeze": FreezeConfig,
+    "warm_start": WarmStartConfig,
     "loss": LossConfig,
     "optim": OptimConfig,
     "checkpoint": CheckpointConfig,

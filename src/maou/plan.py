@@ -1,10 +1,13 @@
 """The plan of a run: every derived quantity, told once before the first step."""
 
+from maou.checking.run import quick_check
+from maou.checkpoint.warm_start import sources_of
 from maou.checks import changed_settings, warnings_for
 from maou.config import RunConfig
 from maou.data.overlap import count_known_positions
-from maou.data.pipeline import TrainingData
+from maou.data.pipeline import TrainingData, holds_preprocess
 from maou.logs.report import Plan
+from maou.model.freezing import part_sizes
 from maou.model.network import Network
 from maou.optim.schedule import warmup_steps
 from maou.train.device import Compute
@@ -47,6 +50,8 @@ def make_plan(
             f"{config.model.model_architecture}, {sum(parameters.values()):,} "
             f"parameters ({sizes})"
         ),
+        **_freezing(network),
+        **_warm_start(config),
         "device": f"{trainer.compute.describe()}, {trainer.compute.precision}",
         "seed": str(config.data.seed),
         "data fingerprint": data.shards.fingerprint(),
@@ -54,6 +59,26 @@ def make_plan(
     return Plan(
         facts, changed_settings(config), _warnings(config, data, trainer.compute)
     )
+
+
+def _freezing(network: Network) -> dict[str, str]:
+    """Say what is trained and what is frozen; nothing where all is trained."""
+    sizes = part_sizes(network)
+    if all(size.trainable for size in sizes):
+        return {}
+    facts = {}
+    for title, trainable in (("trained", True), ("frozen", False)):
+        parts = [size for size in sizes if size.trainable is trainable]
+        total = sum(size.parameters for size in parts)
+        named = ", ".join(f"{size.name} {size.parameters:,}" for size in parts)
+        facts[title] = f"{total:,} parameters ({named})"
+    return facts
+
+
+def _warm_start(config: RunConfig) -> dict[str, str]:
+    sources = sources_of(config.warm_start)
+    named = ", ".join(f"{part} of {path}" for part, (_, path) in sources.items())
+    return {"warm start": named} if named else {}
 
 
 def _describe_data(data: TrainingData) -> str:
@@ -76,4 +101,6 @@ def _warnings(
     )
     if data.split.warning:
         warnings.append(data.split.warning)
+    if not holds_preprocess(data.shards):
+        warnings += quick_check(data.shards.shards)
     return tuple(warnings)

@@ -11,9 +11,10 @@ from maou import __version__
 from maou.checkpoint.hook import CheckpointHook
 from maou.checkpoint.load import load_checkpoint
 from maou.checkpoint.save import BEST
+from maou.checkpoint.warm_start import warm_start
 from maou.config import RunConfig
 from maou.config_file import write_config
-from maou.data.pipeline import TrainingData, prepare_data
+from maou.data.pipeline import TrainingData, open_data, prepare_data
 from maou.errors import ConfigError
 from maou.export.interface import SETTINGS_KEY
 from maou.export.onnx import export_onnx, verify_onnx
@@ -22,11 +23,12 @@ from maou.logs.health import HealthHook
 from maou.logs.metrics_file import MetricsFile
 from maou.logs.report import DryRun, Reporter, Summary
 from maou.logs.tensorboard import Histograms, TensorBoard
+from maou.model.freezing import freeze
 from maou.model.network import build_network
 from maou.optim.optimizer import build_optimizer
 from maou.plan import make_plan
 from maou.settings import as_plain
-from maou.sources.local import ShardSet, open_local_shards
+from maou.sources.local import AnyShards
 from maou.train.device import resolve_compute
 from maou.train.hooks import Hook
 from maou.train.loop import Trainer
@@ -53,14 +55,18 @@ def learn(
 
     Raises:
         ConfigError: settings that cannot be meant, such as a device that is absent.
+        CheckpointError: parameters to start from that cannot be read or do not fit.
         DataError: shards that cannot be read or split.
         TrainingError: training diverged.
     """
     compute = resolve_compute(config.train.gpu)
-    shards = open_local_shards(config.source.input_path)
-    data = prepare_data(shards, config.data, config.source.input_cache_mode)
+    shards = open_data(config.source)
     torch.manual_seed(config.data.seed)
-    network = build_network(config.model).to(compute.device)
+    network = build_network(config.model)
+    warm_start(network, config.warm_start)
+    freeze(network, config.freeze)
+    network.to(compute.device)
+    data = prepare_data(shards, config.data, config.source.input_cache_mode)
     state = TrainState(
         network, build_optimizer(network.named_parameters(), config.optim)
     )
@@ -88,7 +94,9 @@ def learn(
     listeners = (reporter.health, board.health, file.health)
     hooks: list[Hook] = [
         HealthHook(trainer.total_steps, config.logs.health_interval, listeners),
-        CheckpointHook(folders.models, record),
+        CheckpointHook(
+            folders.models, record, split=config.checkpoint.save_split_params
+        ),
         Histograms(board, config.logs, trainer.steps_per_epoch),
         board,
         file,
@@ -184,7 +192,7 @@ def _make_folders(config: RunConfig) -> RunFolders:
     raise ConfigError(f"--model-dir: no free name like {base}")
 
 
-def _record(config: RunConfig, shards: ShardSet) -> dict[str, object]:
+def _record(config: RunConfig, shards: AnyShards) -> dict[str, object]:
     return {
         "maou_version": __version__,
         "torch_version": torch.__version__,

@@ -209,14 +209,11 @@ def test_a_diverging_run_fails_with_one_message(tmp_path, folders, capfd):
             "--test-ratio: 1.0 is out of range; it needs 0 < x < 1",
         ),
         (("--epoch", "0"), "--epoch: 0 is out of range"),
-        (("--learning-ratio", "nan"), "--learning-ratio: nan is out of range"),
+        (("--learning-ratio", "nan"), "--learning-ratio: nan is not a finite number"),
         (("--dataloader-workers", "-1"), "--dataloader-workers: -1 is out of range"),
         (("--optimizer-beta1", "0.9999"), "must be below --optimizer-beta2"),
         (("--gpu", "cuda:77"), "--gpu cuda:77: this device is not available"),
-        (
-            ("--input-format", "preprocess"),
-            "--input-format: 'preprocess' is not one of",
-        ),
+        (("--input-format", "hcpe3"), "--input-format: 'hcpe3' is not one of"),
         (("--no-such-flag",), "No such option"),
     ],
 )

@@ -18,13 +18,15 @@ class CheckpointHook(Hook):
     Attributes:
         run_folder: where checkpoints go.
         record: the run's settings.
+        split: whether to write a file for each part of the network too.
     """
 
     run_folder: Path
     record: Mapping[str, Any]
+    split: bool = False
 
     def on_epoch(
         self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
     ) -> None:
         """Save the epoch's end."""
-        save_checkpoint(self.run_folder, state, self.record, best)
+        save_checkpoint(self.run_folder, state, self.record, best, split=self.split)

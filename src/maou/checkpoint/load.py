@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from maou.checkpoint.fit import fill
 from maou.checkpoint.manifest import MANIFEST, verify_manifest
 from maou.checkpoint.save import BEST, FORMAT_VERSION, MODEL, STATE
 from maou.errors import CheckpointError, ConfigError
@@ -55,20 +56,30 @@ def load_checkpoint(path: Path) -> LoadedCheckpoint:
         CheckpointError: it is damaged, of a newer format, or does not fit itself.
     """
     folder = find_checkpoint(path)
-    verify_manifest(folder)
-    state = _read_state(folder)
+    state, tensors = read_checkpoint(folder)
     try:
         network = build_network(ModelConfig(**state["model"]))
-        tensors = load_file(folder / MODEL)
     except (ConfigError, TypeError) as error:
         raise CheckpointError(
             f"{folder / STATE}: describes a network that this version cannot build: "
             f"{error}"
         ) from error
+    fill(network, tensors, f"{folder / MODEL}: does not fit the network it describes")
+    return LoadedCheckpoint(folder, network.eval(), state)
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Verify a checkpoint folder; give its `state.json` and the network's tensors.
+
+    Raises:
+        CheckpointError: it is damaged, or of a newer format.
+    """
+    verify_manifest(folder)
+    state = _read_state(folder)
+    try:
+        return state, load_file(folder / MODEL)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder / MODEL}: cannot be read: {error}") from error
-    _fill(network, tensors, folder / MODEL)
-    return LoadedCheckpoint(folder, network.eval(), state)
 
 
 def _read_state(folder: Path) -> dict[str, Any]:
@@ -88,22 +99,3 @@ def _read_state(folder: Path) -> dict[str, Any]:
             f"{LABEL_SCHEME}"
         )
     return state
-
-
-def _fill(network: Network, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    own = network.state_dict()
-    missing = sorted(own.keys() - tensors.keys())
-    unexpected = sorted(tensors.keys() - own.keys())
-    misshapen = sorted(
-        f"{name} is {list(tensors[name].shape)}, not {list(own[name].shape)}"
-        for name in own.keys() & tensors.keys()
-        if own[name].shape != tensors[name].shape
-    )
-    if missing or unexpected or misshapen:
-        raise CheckpointError(
-            f"{path}: does not fit the network it describes. Missing: "
-            f"{', '.join(missing) or 'none'}. Unexpected: "
-            f"{', '.join(unexpected) or 'none'}. Other shapes: "
-            f"{'; '.join(misshapen) or 'none'}."
-        )
-    network.load_state_dict(tensors)

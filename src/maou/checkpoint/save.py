@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from maou import __version__
 from maou.checkpoint.manifest import write_manifest
+from maou.checkpoint.parts import save_parts
 from maou.files import sync_folder
 from maou.settings import as_plain
 from maou.shogi.labels import LABEL_SCHEME
@@ -39,6 +40,8 @@ def save_checkpoint(
     state: TrainState,
     record: Mapping[str, Any],
     best: Collection[str] = (),
+    *,
+    split: bool = False,
 ) -> Path:
     """Write a checkpoint of the state and make it the run's last one.
 
@@ -47,6 +50,7 @@ def save_checkpoint(
         state: what to save.
         record: the run's settings, for `state.json`.
         best: the losses (keys of `BEST_LINKS`) by which it is the best so far.
+        split: whether to write a file for each part of the network too.
 
     Returns:
         The checkpoint's folder, `epoch-NNNN-step-NNNNNNNN`.
@@ -59,6 +63,8 @@ def save_checkpoint(
             shutil.rmtree(leftover)
     temporary.mkdir()
     save_file(_on_cpu(state.network.state_dict()), temporary / MODEL)
+    if split:
+        save_parts(state.network, temporary)
     tensors, groups = optimizer_state(state.optimizer)
     save_file(tensors, temporary / OPTIMIZER)
     text = json.dumps(_state_json(state, groups, record), indent=2) + "\n"

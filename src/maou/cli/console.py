@@ -4,11 +4,15 @@ Results go to stdout, progress and warnings to stderr. Away from a terminal ever
 is plain lines.
 """
 
+import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from maou.errors import MaouError
 
 OUT = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 ERR = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
@@ -37,3 +41,20 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str) ->
     for row in rows:
         grid.add_row(*row)
     OUT.print(grid)
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turn what the system says against writing into one message.
+
+    Raises:
+        MaouError: the disk is full, or the folder cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise MaouError(
+            f"cannot write to {folder}: {error.strerror or error}{where}; run the same "
+            "command again to go on"
+        ) from error

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from maou.cli.console import note, say
+from maou.cli.console import note, say, writing_to
 from maou.cli.options import GroupedCommand, build, options_from
 from maou.convert.config import HcpeConvertConfig
 from maou.errors import MaouError
@@ -38,14 +38,8 @@ def command(**values: Any) -> None:
                 f"{report.positions:,} positions converted, {_speed(report)}"
             )
 
-    try:
+    with writing_to(config.output_dir):
         report = convert_games(config, tell)
-    except OSError as error:
-        raise MaouError(
-            f"cannot convert into {config.output_dir}: {error.strerror or error}"
-            f"{f' ({error.filename})' if error.filename else ''}; run the same command "
-            "again to go on"
-        ) from error
     _summarise(report, config)
 
 

@@ -5,7 +5,6 @@ after SIGINT and SIGTERM. Errors are one message on stderr; `MAOU_TRACEBACK=1` a
 the traceback.
 """
 
-import importlib
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from types import FrameType
 import click
 
 from maou import __version__
+from maou.cli.lazy import LazyGroup
 from maou.errors import MaouError
 
 COMMANDS = {
@@ -23,41 +23,22 @@ COMMANDS = {
         "maou.cli.hcpe_convert",
         "Convert CSA, KIF and KI2 games to hcpe training records.",
     ),
+    "pre-process": (
+        "maou.cli.pre_process",
+        "Aggregate hcpe records to distinct positions, split for training.",
+    ),
     "evaluate": (
         "maou.cli.evaluate",
         "Measure a checkpoint or ONNX model on game records.",
     ),
+    "utility": ("maou.cli.utility", "Make special data, measure speed, check data."),
 }
 """Name to (module with `command`, short help). The module is imported when used."""
 
 
-class LazyGroup(click.Group):
-    """A group that imports a subcommand's module only when it is run."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands without importing them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = module.command
-        return command
-
-    def format_commands(
-        self,
-        ctx: click.Context,
-        formatter: click.HelpFormatter,
-    ) -> None:
-        """List the commands with their short help."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
 @click.group(
     cls=LazyGroup,
+    commands_by_name=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="maou")

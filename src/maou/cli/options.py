@@ -113,11 +113,23 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(rows)
 
 
-def options_from(*classes: type[Settings]) -> Callable[[Any], Any]:
-    """Decorate a click command with the options of configuration classes."""
+def options_from(
+    *classes: type[Settings], only: tuple[str, ...] | None = None
+) -> Callable[[Any], Any]:
+    """Decorate a click command with the options of configuration classes.
+
+    Args:
+        *classes: the classes, in the order in which help lists them.
+        only: the fields to make options of; all when None.
+    """
 
     def decorate(command: click.Command) -> click.Command:
-        made = [SettingOption(bound) for cls in classes for bound in settings_of(cls)]
+        made = [
+            SettingOption(bound)
+            for cls in classes
+            for bound in settings_of(cls)
+            if only is None or bound.name in only
+        ]
         command.params = [*made, *command.params]
         return command
 

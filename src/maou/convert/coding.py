@@ -14,6 +14,8 @@ import numpy.typing as npt
 from rsshogi.core import Move
 
 from maou.shogi.compiled import inlined, kernel
+from maou.shogi.hcp import BOARD_CODE, HAND_CODE
+from maou.shogi.pieces import DROP_ORIGINS, KINDS
 
 # Kinds as in apery: P L N S B R G K, then the promoted ones at + 8. White is + 16.
 _LETTERS = "PLNSBRGK"
@@ -21,25 +23,10 @@ _KING, _WHITE = 8, 16
 _CSA_PIECES = "FUKYKEGIKAHIKIOUTONYNKNGUMRY"
 _CSA_KINDS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
 
-_BOARD_CODE = {  # kind: (value, bits); colour at bits - 2 and promotion at bits - 1
-    1: (0b1, 4),
-    2: (0b11, 6),
-    3: (0b111, 6),
-    4: (0b1011, 6),
-    5: (0b11111, 8),
-    6: (0b111111, 8),
-    7: (0b1111, 6),  # gold: colour at bits - 1
-}
-_HAND_CODE = {  # kind: (value, bits); colour at bits - 1
-    1: (0b0, 3),
-    2: (0b1, 5),
-    3: (0b11, 5),
-    4: (0b101, 5),
-    5: (0b11111, 7),
-    6: (0b111111, 7),
-    7: (0b111, 5),
-}
-_HAND_ORDER = np.array([1, 2, 3, 4, 7, 5, 6])
+_OURS = {DROP_ORIGINS.index(name) + 1: at for at, name in enumerate(KINDS)}
+_BOARD_CODE = {kind: BOARD_CODE[at] for kind, at in _OURS.items()}
+_HAND_CODE = {kind: HAND_CODE[at] for kind, at in _OURS.items()}
+_HAND_ORDER = np.array(list(_OURS))
 
 EVAL_LIMIT = 32767
 _HCP_BYTES = 32

@@ -5,12 +5,10 @@ stream, so the output depends neither on the number of workers nor on interrupti
 Memory holds one shard and a few tasks, whatever the size of the input.
 """
 
-import contextlib
-import fcntl
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +17,7 @@ import numpy as np
 
 from maou.convert.config import HcpeConvertConfig
 from maou.convert.inputs import Inputs, find_inputs, game_id, plan_tasks
-from maou.convert.pool import Ticket, Workers
+from maou.convert.pool import Ticket, Workers, available_cores
 from maou.convert.progress import (
     REPORT_FILE,
     REPORT_HEAD,
@@ -28,6 +26,7 @@ from maou.convert.progress import (
     load_progress,
     require_same_work,
     require_shards,
+    sole_use,
 )
 from maou.convert.rows import Filters
 from maou.convert.tasks import (
@@ -98,7 +97,7 @@ def convert_games(
     wanted = Progress(_settings(config, inputs), _described(inputs))
     folder = config.output_dir
     folder.mkdir(parents=True, exist_ok=True)
-    with _sole_use(folder):
+    with sole_use(folder):
         found = load_progress(folder)
         if found is None:
             _require_no_shards(folder)
@@ -273,11 +272,6 @@ class _Run:
             self.done = cut.progress
 
 
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def _cell(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\u3000" else " " for c in text)
 
@@ -315,21 +309,3 @@ def _require_no_shards(folder: Path) -> None:
             f"--output-dir: {folder} holds shards such as {strangers[0].name} of a "
             "conversion that is unknown; give another folder or remove them"
         )
-
-
-@contextlib.contextmanager
-def _sole_use(folder: Path) -> Iterator[None]:
-    """Keep a second conversion out of the folder while this one runs."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"--output-dir: another conversion is writing to {folder}"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(handle)

@@ -6,6 +6,7 @@ closes and the worker leaves. A worker that dies is noticed at once.
 
 import contextlib
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -134,3 +135,8 @@ def _died() -> MaouError:
         "to go on from the last finished shard, with a smaller --workers or "
         "--shard-rows if it was memory"
     )
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0))

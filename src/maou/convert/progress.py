@@ -4,14 +4,20 @@ The progress file is replaced whole after each shard. What it names is finished 
 disk; everything after its cursor is done again.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from maou.errors import ConfigError, DataError
 from maou.files import atomic_write
+
+T = TypeVar("T")
 
 PROGRESS_FILE = "hcpe-convert.json"
 REPORT_FILE = "rejects.tsv"
@@ -94,16 +100,35 @@ def load_progress(folder: Path) -> Progress | None:
     Raises:
         DataError: the file is damaged or was written by another version of maou.
     """
-    path = folder / PROGRESS_FILE
+
+    def made(plain: dict[str, Any]) -> Progress:
+        cursor = Cursor(**plain.pop("cursor"))
+        return Progress(**plain, cursor=cursor)
+
+    return load_state(folder / PROGRESS_FILE, _VERSION, made)
+
+
+def load_state(
+    path: Path, version: int, made: Callable[[dict[str, Any]], T]
+) -> T | None:
+    """Read what an earlier run left in its output folder; None when there is nothing.
+
+    Args:
+        path: a JSON object with `version` beside the fields.
+        version: the version that this program writes.
+        made: makes the state of the other fields.
+
+    Raises:
+        DataError: the file is damaged or was written by another version of maou.
+    """
     try:
         plain = json.loads(path.read_bytes())
-        if plain.pop("version") != _VERSION:
+        if plain.pop("version") != version:
             raise DataError(
                 f"{path}: written by another version of maou; convert into another "
                 "--output-dir, or remove this folder to convert anew"
             )
-        cursor = Cursor(**plain.pop("cursor"))
-        return Progress(**plain, cursor=cursor)
+        return made(plain)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -120,12 +145,7 @@ def require_same_work(found: Progress, wanted: Progress, folder: Path) -> None:
     Raises:
         ConfigError: something that the output depends on has changed.
     """
-    changed = [
-        f"--{name.replace('_', '-')} was {_shown(found.settings.get(name))} and is "
-        f"now {_shown(value)}"
-        for name, value in wanted.settings.items()
-        if found.settings.get(name) != value
-    ]
+    changed = changed_settings(found.settings, wanted.settings)
     if found.inputs != wanted.inputs:
         before, now = found.inputs["files"], wanted.inputs["files"]
         changed.append(
@@ -133,6 +153,25 @@ def require_same_work(found: Progress, wanted: Progress, folder: Path) -> None:
             if before != now
             else "game files were written to or renamed"
         )
+    refuse_changes(changed, folder)
+
+
+def changed_settings(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Say which settings an earlier run had otherwise."""
+    return [
+        f"--{name.replace('_', '-')} was {_shown(found.get(name))} and is now "
+        f"{_shown(value)}"
+        for name, value in wanted.items()
+        if found.get(name) != value
+    ]
+
+
+def refuse_changes(changed: list[str], folder: Path) -> None:
+    """Refuse to go on with other work than the folder holds.
+
+    Raises:
+        ConfigError: there are changes.
+    """
     if changed:
         raise ConfigError(
             f"--output-dir: {folder} holds a conversion that differs from this one: "
@@ -153,14 +192,40 @@ def require_shards(found: Progress, folder: Path) -> None:
     Raises:
         DataError: a file is missing or has another size than when it was finished.
     """
-    sizes = {shard["name"]: shard["bytes"] for shard in found.shards}
-    for name, size in sizes.items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != size:
+    require_sizes(found.shards, folder)
+    report = folder / REPORT_FILE
+    if not report.is_file() or report.stat().st_size < found.report_bytes:
+        raise DataError(f"{report}: missing or cut; remove the folder to convert anew")
+
+
+def require_sizes(shards: list[dict[str, Any]], folder: Path) -> None:
+    """Refuse a folder in which a finished shard is missing or has another size.
+
+    Raises:
+        DataError: it does.
+    """
+    for shard in shards:
+        path = folder / shard["name"]
+        if not path.is_file() or path.stat().st_size != shard["bytes"]:
             raise DataError(
                 f"{path}: missing or changed since it was written; remove the folder "
                 "to convert anew"
             )
-    report = folder / REPORT_FILE
-    if not report.is_file() or report.stat().st_size < found.report_bytes:
-        raise DataError(f"{report}: missing or cut; remove the folder to convert anew")
+
+
+@contextlib.contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Keep a second conversion out of the folder while this one runs."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"--output-dir: another conversion is writing to {folder}"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)

@@ -1,28 +1,72 @@
-"""The batch: what a loader gives and a network takes.
+"""Batches: what a loader gives and a network takes.
 
-Compact until the device: 101 bytes a position in one buffer, so that a batch crosses
-from a worker, or to a GPU, in one piece. Planes and embeddings are made where the
-network is.
+Compact until the device: about 100 bytes a position in one or two buffers, so that a
+batch crosses from a worker, or to a GPU, in one piece. Planes, embeddings and dense
+targets are made where the network is.
 """
 
 import itertools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from maou.shogi.labels import N_LABELS
 from maou.shogi.pieces import HAND_SIZE
 from maou.shogi.samples import Samples
 from maou.shogi.squares import N_SQUARES
 
 _VALUE, _LABEL = 4, 2  # bytes; the widest type first keeps every part aligned
-BYTES_PER_POSITION = _VALUE + _LABEL + N_SQUARES + HAND_SIZE
+_SHARE, _ROW = 4, 4
+_POSITION = _VALUE + N_SQUARES + HAND_SIZE
+_MOVE = _SHARE + _ROW + _LABEL
+
+BYTES_PER_POSITION = _POSITION + _LABEL
+"""Size of a position with one move."""
+
+
+class PositionBatch(ABC):
+    """B positions from the side to move; S = 81 squares, H = 14, M = 1496 labels."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of positions."""
+
+    @property
+    @abstractmethod
+    def board_BS(self) -> Tensor:
+        """Piece ids 0..28, uint8 [B, 81], row-major with a row a rank."""
+
+    @property
+    @abstractmethod
+    def hand_BH(self) -> Tensor:
+        """Hand counts, own seven then the opponent's, uint8 [B, 14]."""
+
+    @property
+    @abstractmethod
+    def value_B(self) -> Tensor:
+        """Result for the side to move, float32 [B]: 1 won, 0.5 drawn, 0 lost."""
+
+    @abstractmethod
+    def policy_target(self) -> Tensor:
+        """Labels int64 [B], or the share of each label float32 [B, 1496]."""
+
+    @abstractmethod
+    def pin_memory(self) -> Self:
+        """Copy to page-locked memory (a DataLoader calls this)."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
+        """Move to the device, without waiting where memory is page-locked."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """B positions from the side to move; S = 81 squares, H = 14 hand counts.
+class Batch(PositionBatch):
+    """Positions with the one move that was played in each.
 
     Attributes:
         buffer: uint8 [101 * B]: all values, all labels, all boards, all hands.
@@ -39,7 +83,7 @@ class Batch:
 
     @property
     def value_B(self) -> Tensor:
-        """Result for the side to move, float32 [B]: 1 won, 0.5 drawn, 0 lost."""
+        """Result, float32 [B]."""
         return self._part(0, _VALUE).view(torch.float32)
 
     @property
@@ -49,22 +93,26 @@ class Batch:
 
     @property
     def board_BS(self) -> Tensor:
-        """Piece ids 0..28, uint8 [B, 81], row-major with a row a rank."""
+        """Piece ids, uint8 [B, 81]."""
         begin = _VALUE + _LABEL
         return self._part(begin, begin + N_SQUARES).view(-1, N_SQUARES)
 
     @property
     def hand_BH(self) -> Tensor:
-        """Hand counts, own seven then the opponent's, uint8 [B, 14]."""
+        """Hand counts, uint8 [B, 14]."""
         begin = _VALUE + _LABEL + N_SQUARES
         return self._part(begin, BYTES_PER_POSITION).view(-1, HAND_SIZE)
 
+    def policy_target(self) -> Tensor:
+        """Return the labels, int64 [B]."""
+        return self.label_B
+
     def pin_memory(self) -> "Batch":
-        """Copy to page-locked memory (a DataLoader calls this)."""
+        """Copy to page-locked memory."""
         return Batch(self.buffer.pin_memory())
 
     def to(self, device: torch.device) -> "Batch":
-        """Move to the device, without waiting where memory is page-locked."""
+        """Move to the device."""
         return Batch(self.buffer.to(device, non_blocking=True))
 
 
@@ -81,3 +129,85 @@ def new_batch(count: int) -> tuple[Batch, Samples]:
         status_B=np.empty(count, dtype=np.uint8),
     )
     return Batch(torch.from_numpy(buffer)), samples
+
+
+@dataclass(frozen=True)
+class SoftBatch(PositionBatch):
+    """Positions with all moves that were played in each, and their shares.
+
+    Attributes:
+        positions: uint8 [99 * B]: all values, all boards, all hands.
+        moves: uint8 [10 * N]: all shares, all rows, all labels of the N moves.
+    """
+
+    positions: Tensor
+    moves: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of positions."""
+        return self.positions.shape[0] // _POSITION
+
+    def _part(self, begin: int, end: int) -> Tensor:
+        return self.positions[begin * len(self) : end * len(self)]
+
+    @property
+    def value_B(self) -> Tensor:
+        """Mean result, float32 [B]."""
+        return self._part(0, _VALUE).view(torch.float32)
+
+    @property
+    def board_BS(self) -> Tensor:
+        """Piece ids, uint8 [B, 81]."""
+        return self._part(_VALUE, _VALUE + N_SQUARES).view(-1, N_SQUARES)
+
+    @property
+    def hand_BH(self) -> Tensor:
+        """Hand counts, uint8 [B, 14]."""
+        return self._part(_VALUE + N_SQUARES, _POSITION).view(-1, HAND_SIZE)
+
+    def policy_target(self) -> Tensor:
+        """Spread the shares over all labels, float32 [B, 1496]; each row sums to 1."""
+        count = self.moves.shape[0] // _MOVE
+        share_N = self.moves[: _SHARE * count].view(torch.float32)
+        row_N = self.moves[_SHARE * count : (_SHARE + _ROW) * count].view(torch.int32)
+        label_N = self.moves[(_SHARE + _ROW) * count :].view(torch.int16)
+        shares_BM = torch.zeros(len(self), N_LABELS, device=share_N.device)
+        shares_BM[row_N.long(), label_N.long()] = share_N
+        return shares_BM
+
+    def pin_memory(self) -> "SoftBatch":
+        """Copy to page-locked memory."""
+        return SoftBatch(self.positions.pin_memory(), self.moves.pin_memory())
+
+    def to(self, device: torch.device) -> "SoftBatch":
+        """Move to the device."""
+        return SoftBatch(
+            self.positions.to(device, non_blocking=True),
+            self.moves.to(device, non_blocking=True),
+        )
+
+
+def soft_batch(
+    board_BS: npt.NDArray[np.uint8],
+    hand_BH: npt.NDArray[np.uint8],
+    value_B: npt.NDArray[np.float32],
+    sizes_B: npt.NDArray[np.int64],
+    moves: tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]],
+) -> SoftBatch:
+    """Lay out positions and their moves (labels and shares, a position's together).
+
+    Args:
+        board_BS: piece ids, uint8 [B, 81].
+        hand_BH: hand counts, uint8 [B, 14].
+        value_B: mean results, float32 [B].
+        sizes_B: how many moves each position has, int64 [B].
+        moves: labels int16 [N] and shares float32 [N].
+    """
+    labels, shares = moves
+    rows = np.repeat(np.arange(len(sizes_B), dtype=np.int32), sizes_B)
+    positions = (value_B.view(np.uint8), board_BS.reshape(-1), hand_BH.reshape(-1))
+    entries = (shares.view(np.uint8), rows.view(np.uint8), labels.view(np.uint8))
+    return SoftBatch(
+        torch.from_numpy(np.concatenate(positions)),
+        torch.from_numpy(np.concatenate(entries)),
+    )

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from maou.data.batch import Batch
+from maou.data.batch import PositionBatch
 from maou.data.config import DataConfig
 from maou.data.map_style import MapRows, MapTask
 from maou.data.streaming import StreamingRows
-from maou.errors import DataError
+from maou.errors import DataError, TrainingError
 
 
 class BatchSource(Protocol):
@@ -24,7 +24,7 @@ class BatchSource(Protocol):
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, start: int = 0) -> Iterator[PositionBatch]:
         """Yield the batches of an epoch from number `start` on."""
 
 
@@ -115,6 +115,8 @@ class Loader:
             "persistent_workers": True,
             "multiprocessing_context": "spawn",
             "pin_memory": self._pin,
+            # Its own, or having workers would change what the network draws.
+            "generator": torch.Generator(),
         }
         if isinstance(self._rows, MapRows):
             self._rows.share()
@@ -128,7 +130,7 @@ class Loader:
         """Return the number of batches of an epoch."""
         return len(self._rows)
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, start: int = 0) -> Iterator[PositionBatch]:
         """Yield the batches of an epoch from number `start` on.
 
         Raises:
@@ -140,7 +142,7 @@ class Loader:
         for batch in self._here(epoch, start):
             yield batch.pin_memory() if self._pin else batch
 
-    def _here(self, epoch: int, start: int) -> Iterator[Batch]:
+    def _here(self, epoch: int, start: int) -> Iterator[PositionBatch]:
         if isinstance(self._rows, MapRows):
             for task in self._rows.tasks(epoch, start):
                 yield self._rows[task]
@@ -149,12 +151,24 @@ class Loader:
 
     def _from_workers(
         self, workers: "DataLoader[Any]", epoch: int, start: int
-    ) -> Iterator[Batch]:
+    ) -> Iterator[PositionBatch]:
         if self._tasks is not None:
             self._tasks.epoch, self._tasks.start = epoch, start
         if self._stream is not None:
             self._stream.set_place(epoch, start)
-        for item in workers:
+        items = iter(workers)
+        while True:
+            try:
+                item = next(items, None)
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise TrainingError(
+                    f"a loader process died ({error}); if memory ran out, use fewer "
+                    "--dataloader-workers or a smaller --prefetch-factor"
+                ) from error
+            if item is None:
+                return
             if isinstance(item, _Failure):
                 raise DataError(item.message)
             yield item

@@ -7,17 +7,16 @@ the arrays into one.
 import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from maou.data.batch import Batch
-from maou.data.encode import choose_mirrored, encode
+from maou.data.batch import PositionBatch
+from maou.data.mirroring import choose_mirrored
 from maou.data.order import batch_count, map_order, mirror_key
 from maou.data.rows import SideRows
-from maou.records.hcpe import HCPE_BYTES
-from maou.records.shards import Rows
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class MapTask:
     key: int
 
 
-class MapRows(torch.utils.data.Dataset[Batch]):
+class MapRows(torch.utils.data.Dataset[PositionBatch]):
     """One side's rows in memory.
 
     Args:
@@ -64,13 +63,17 @@ class MapRows(torch.utils.data.Dataset[Batch]):
         self.batch_size = batch_size
         self.seed = seed
         self.mirror_probability = mirror_probability
-        self._arrays = _read_all(side, joined=joined)
-        self._starts = np.cumsum([0, *(len(array) for array in self._arrays)])
+        self._parts, counts = _read_all(side, joined=joined)
+        self._starts = np.cumsum([0, *counts])
 
     def share(self) -> None:
         """Move the rows to shared memory, so that worker processes need no copy."""
-        for array in self._arrays:
-            array.share_memory_()  # type: ignore[no-untyped-call]
+        for part in self._parts:
+            for tensor in part:
+                tensor.share_memory_()  # type: ignore[no-untyped-call]
+
+    def _rows(self, part: int) -> Any:
+        return self.side.kind.from_arrays([t.numpy() for t in self._parts[part]])
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
@@ -84,7 +87,7 @@ class MapRows(torch.utils.data.Dataset[Batch]):
             first = number * self.batch_size
             yield MapTask(order[first : first + self.batch_size], first, key)
 
-    def __getitem__(self, task: MapTask) -> Batch:
+    def __getitem__(self, task: MapTask) -> PositionBatch:
         """Make a batch.
 
         Raises:
@@ -94,49 +97,46 @@ class MapRows(torch.utils.data.Dataset[Batch]):
         mirrored_B = choose_mirrored(
             task.first, len(index), task.key, self.mirror_probability
         )
-        return encode(rows, index, lambda at: self._locate(task, index, at), mirrored_B)
+        return self.side.kind.encode(
+            rows, index, lambda at: self._locate(task, index, at), mirrored_B
+        )
 
     def _gather(
         self, wanted: npt.NDArray[np.int64]
-    ) -> tuple[Rows, npt.NDArray[np.int64]]:
+    ) -> tuple[Any, npt.NDArray[np.int64]]:
         """Return rows and the index into them that gives the wanted rows in order."""
-        if len(self._arrays) == 1:
-            return self._arrays[0].numpy(), wanted
-        rows = np.empty((len(wanted), HCPE_BYTES), dtype=np.uint8)
-        shard = np.searchsorted(self._starts, wanted, side="right") - 1
-        for number in np.unique(shard):
-            here = shard == number
-            rows[here] = self._arrays[number].numpy()[
-                wanted[here] - self._starts[number]
-            ]
-        return rows, np.arange(len(wanted), dtype=np.int64)
+        if len(self._parts) == 1:
+            return self._rows(0), wanted
+        kind = self.side.kind
+        part_of = np.searchsorted(self._starts, wanted, side="right") - 1
+        grouped = np.argsort(part_of, kind="stable")
+        taken = []
+        for part in np.unique(part_of):
+            here = wanted[grouped[part_of[grouped] == part]]
+            taken.append(kind.take(self._rows(int(part)), here - self._starts[part]))
+        index = np.empty(len(wanted), dtype=np.int64)
+        index[grouped] = np.arange(len(wanted))
+        return kind.join(taken), index
 
     def _locate(self, task: MapTask, index: npt.NDArray[np.int64], at: int) -> str:
-        """Name the file and row of an element of the rows that were decoded."""
-        row = at if index is task.index else int(task.index[at])
+        """Name the file and row of an element of the rows that a batch is made of."""
+        place = 0 if index is task.index else int(np.flatnonzero(index == at)[0])
+        row = at if index is task.index else int(task.index[place])
         ends: Sequence[int] = np.cumsum(self.side.bounds[:, 3]).tolist()
         number = bisect.bisect_right(ends, row)
         block = self.side.block(number)
         return self.side.locate(block, row - ends[number] + block.count)
 
 
-def _read_all(side: SideRows, *, joined: bool) -> list[torch.Tensor]:
-    """Read one side's rows as uint8 [n, 38], one tensor a shard or one in all."""
+def _read_all(
+    side: SideRows, *, joined: bool
+) -> tuple[list[tuple[torch.Tensor, ...]], list[int]]:
+    """Read one side's rows, one part a shard or one in all; give their counts too."""
     numbers = side.bounds[:, 0]
-    shards = np.unique(numbers)
-    groups = (
-        [np.arange(len(numbers))]
-        if joined
-        else [np.flatnonzero(numbers == shard) for shard in shards]
-    )
-    arrays = []
-    for group in groups:
-        count = int(side.bounds[group, 3].sum())
-        rows = np.empty((count, HCPE_BYTES), dtype=np.uint8)
-        at = 0
-        for number in group:
-            part = side.read(side.block(int(number)))
-            rows[at : at + len(part)] = part
-            at += len(part)
-        arrays.append(torch.from_numpy(rows))
-    return arrays
+    every = np.arange(len(numbers))
+    groups = [every] if joined else [every[numbers == n] for n in np.unique(numbers)]
+    parts = [
+        tuple(torch.from_numpy(a) for a in side.kind.arrays(side.read_all(group)))
+        for group in groups
+    ]
+    return parts, [int(side.bounds[group, 3].sum()) for group in groups]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from maou.data.keys import key_of, permutation
+from maou.records.keys import key_of, permutation
 
 _BLOCKS, _WITHIN, _MAP, _MIRROR = 1, 2, 3, 4
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from maou.data.keys import mix
 from maou.data.rows import SideRows
+from maou.records.keys import mix
 from maou.shogi.compiled import kernel
-from maou.shogi.hcp import decode_hcp
 
 _PIECE_ROWS = 1 << 17
 
@@ -83,9 +82,9 @@ def _count(
 
 def position_hashes(side: SideRows, first: int, last: int) -> npt.NDArray[np.uint64]:
     """Hash the positions of blocks [first, last) from the side to move, uint64 [n]."""
-    rows = np.concatenate([side.read(side.block(i)) for i in range(first, last)])
-    board_BS, hand_BH, _ = decode_hcp(rows)
-    out = np.empty(len(rows), dtype=np.uint64)
+    rows = side.read_all(np.arange(first, last))
+    board_BS, hand_BH = side.kind.positions(rows)
+    out = np.empty(len(board_BS), dtype=np.uint64)
     _hash_positions(board_BS, hand_BH, out)
     out[out == 0] = 1  # 0 marks an empty place of the table
     return out

@@ -5,15 +5,30 @@ validation) has some rows of each block. This module knows the numbers; datasets
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from maou.data.split import Split
-from maou.records.shards import Rows, Shard
+from maou.data.kinds import HCPE_ROWS, RowKind
+from maou.records.split import Split
 
 BLOCK_ROWS = 1024
 """Rows of a block: 38 kB raw, enough for a disk to read in one go."""
+
+
+class ReadableShard(Protocol):
+    """A file of records of any kind."""
+
+    path: Path
+    rows: int
+
+    def block_bounds(self, target: int) -> npt.NDArray[np.int64]:
+        """Cut the rows into blocks that are cheap to read, int64 [blocks + 1]."""
+
+    def read(self, start: int, stop: int) -> Any:
+        """Read rows [start, stop)."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +47,15 @@ class SideRows:
 
     Attributes:
         shards: the opened shards.
+        kind: what their records are.
         split: which rows are held out.
         validation: whether this is the validation side.
         bounds: blocks as int64 [blocks, 4]: shard, start, stop, count. Blocks
             without a row of this side are left out.
     """
 
-    shards: tuple[Shard, ...]
+    shards: tuple[ReadableShard, ...]
+    kind: RowKind
     split: Split
     validation: bool
     bounds: npt.NDArray[np.int64]
@@ -58,12 +75,16 @@ class SideRows:
         rows = np.flatnonzero(mask if self.validation else ~mask)
         return rows + block.start
 
-    def read(self, block: Block) -> Rows:
-        """Read this side's rows of a block, uint8 [count, 38]."""
+    def read(self, block: Block) -> Any:
+        """Read this side's rows of a block, as the kind holds them."""
         rows = self.shards[block.shard].read(block.start, block.stop)
-        if block.count == len(rows):
+        if block.count == block.stop - block.start:
             return rows
-        return rows[self.chosen(block) - block.start]
+        return self.kind.take(rows, self.chosen(block) - block.start)
+
+    def read_all(self, numbers: npt.NDArray[np.int64]) -> Any:
+        """Read this side's rows of several blocks, in the given order."""
+        return self.kind.join([self.read(self.block(int(n))) for n in numbers])
 
     def locate(self, block: Block, offset: int) -> str:
         """Name the file and row of this side's `offset`-th row of a block."""
@@ -71,7 +92,13 @@ class SideRows:
         return f"{self.shards[block.shard].path}: row {row}"
 
 
-def side_rows(shards: tuple[Shard, ...], split: Split, *, validation: bool) -> SideRows:
+def side_rows(
+    shards: tuple[ReadableShard, ...],
+    split: Split,
+    *,
+    validation: bool,
+    kind: RowKind = HCPE_ROWS,
+) -> SideRows:
     """Count one side's rows block by block."""
     parts = []
     for number, shard in enumerate(shards):
@@ -82,4 +109,4 @@ def side_rows(shards: tuple[Shard, ...], split: Split, *, validation: bool) -> S
         shard_column = np.full(len(counts), number, dtype=np.int64)
         table = np.stack([shard_column, cuts[:-1], cuts[1:], counts], axis=1)
         parts.append(table[counts > 0])
-    return SideRows(shards, split, validation, np.concatenate(parts))
+    return SideRows(shards, kind, split, validation, np.concatenate(parts))

@@ -1,22 +1,22 @@
 """The streaming dataset: a bounded window of rows, shuffled, cut into batches.
 
-Memory is one window (and less than one batch) of raw rows, 38 bytes each, whatever the
-size of the data. Every worker reads every window, which costs little beside decoding,
-and decodes only its own batches; so the batches are the same for any worker count.
+Memory is one window (and less than one batch) of rows, raw hcpe 38 bytes each, whatever
+the size of the data. Every worker reads every window, which costs little beside
+decoding, and decodes only its own batches; so the batches are the same for any worker
+count.
 """
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from maou.data.batch import Batch
-from maou.data.encode import choose_mirrored, encode
+from maou.data.batch import PositionBatch
+from maou.data.mirroring import choose_mirrored
 from maou.data.order import Window, batch_count, mirror_key, order_within, windows
 from maou.data.rows import SideRows
-from maou.records.hcpe import HCPE_BYTES
-from maou.records.shards import Rows
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class StreamingRows:
         """Return the number of batches of an epoch."""
         return batch_count(self.side.count, self.batch_size)
 
-    def batches(self, epoch: int, start: int = 0, stride: int = 1) -> Iterator[Batch]:
+    def batches(
+        self, epoch: int, start: int = 0, stride: int = 1
+    ) -> Iterator[PositionBatch]:
         """Yield batches `start`, `start + stride`, ... of an epoch.
 
         Raises:
@@ -58,7 +60,7 @@ class StreamingRows:
 
     def _of_window(
         self, window: Window, epoch: int, begun: "_Begun", number: int, stride: int
-    ) -> Generator[Batch, None, int]:
+    ) -> Generator[PositionBatch, None, int]:
         """Yield the batches that end in a window; return the next batch's number."""
         loaded = _Loaded(self.side, window)
         order = order_within(window, self.seed, epoch)
@@ -68,7 +70,7 @@ class StreamingRows:
             end = min(first + self.batch_size, self.side.count)
             part = order[max(first - window.first, 0) : end - window.first]
             if end > after:
-                begun.hold(loaded.rows[part], loaded.origins(part))
+                begun.hold(loaded, part)
                 break
             mirrored_B = choose_mirrored(
                 first, end - first, key, self.mirror_probability
@@ -84,12 +86,9 @@ class _Loaded:
     def __init__(self, side: SideRows, window: Window) -> None:
         self.side = side
         self._blocks = window.blocks
-        self._starts = np.cumsum(side.bounds[window.blocks, 3])
-        self._starts -= side.bounds[window.blocks, 3]
-        self.rows = np.empty((window.count, HCPE_BYTES), dtype=np.uint8)
-        for number, start in zip(window.blocks, self._starts, strict=True):
-            rows = side.read(side.block(int(number)))
-            self.rows[start : start + len(rows)] = rows
+        counts = side.bounds[window.blocks, 3]
+        self._starts = np.cumsum(counts) - counts
+        self.rows = side.read_all(window.blocks)
 
     def origins(self, part: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return block number and place in the block of each row, int64 [n, 2]."""
@@ -101,33 +100,36 @@ class _Loaded:
 class _Begun:
     """The first rows of a batch whose other rows lie in windows to come."""
 
-    rows: list[Rows] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
     origins: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
-    def hold(self, rows: Rows, origins: npt.NDArray[np.int64]) -> None:
-        self.rows.append(rows)
-        self.origins.append(origins)
+    def hold(self, loaded: _Loaded, part: npt.NDArray[np.int64]) -> None:
+        """Keep some rows of a window until the batch is complete."""
+        self.rows.append(loaded.side.kind.take(loaded.rows, part))
+        self.origins.append(loaded.origins(part))
 
     def complete(
         self,
         loaded: _Loaded,
         part: npt.NDArray[np.int64],
         mirrored_B: npt.NDArray[np.bool_] | None,
-    ) -> Batch:
+    ) -> PositionBatch:
         """Decode a batch that ends with these rows of a window."""
         side = loaded.side
         if not self.rows:
-            return encode(
+            return side.kind.encode(
                 loaded.rows,
                 part,
                 lambda at: _name(side, loaded.origins(np.array([at], dtype=np.int64))),
                 mirrored_B,
             )
-        self.hold(loaded.rows[part], loaded.origins(part))
-        rows, origins = np.concatenate(self.rows), np.concatenate(self.origins)
+        self.hold(loaded, part)
+        rows, origins = side.kind.join(self.rows), np.concatenate(self.origins)
         self.rows, self.origins = [], []
-        everything = np.arange(len(rows), dtype=np.int64)
-        return encode(rows, everything, lambda at: _name(side, origins[at]), mirrored_B)
+        everything = np.arange(len(origins), dtype=np.int64)
+        return side.kind.encode(
+            rows, everything, lambda at: _name(side, origins[at]), mirrored_B
+        )
 
 
 def _name(side: SideRows, origin: npt.NDArray[np.int64]) -> str:

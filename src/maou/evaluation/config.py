@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maou.settings import REQUIRED, Settings, setting
+from maou.sources.config import HCPE, INPUT_FORMATS, SourceConfig
 
 MODEL, INPUT, OUTPUT = "Model", "Input", "Output"
 SPLITS = ("all", "training", "validation")
@@ -29,9 +30,20 @@ class EvaluateConfig(Settings):
     )
     input_path: Path = setting(
         REQUIRED,
-        "File or folder of hcpe shards (.hcpe, .npy, .feather).",
+        "File or folder of shards (.hcpe, .npy, .feather).",
         INPUT,
         metavar="PATH",
+    )
+    input_format: str = setting(
+        HCPE,
+        "Kind of record in the shards.",
+        INPUT,
+        choices=INPUT_FORMATS,
+    )
+    input_file_packed: bool = setting(
+        False,
+        "The preprocess shards are packed.",
+        INPUT,
     )
     split: str = setting(
         "all",
@@ -63,3 +75,11 @@ class EvaluateConfig(Settings):
         OUTPUT,
         metavar="PATH",
     )
+
+    def source(self) -> SourceConfig:
+        """Return where the rows come from."""
+        return SourceConfig(
+            input_path=self.input_path,
+            input_format=self.input_format,
+            input_file_packed=self.input_file_packed,
+        )

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 
 from maou.checkpoint.load import load_checkpoint
-from maou.data.batch import Batch
+from maou.data.batch import PositionBatch
 from maou.data.config import DataConfig
-from maou.data.pipeline import in_order
-from maou.data.rows import SideRows, side_rows
-from maou.data.split import split_by_game, take_all
+from maou.data.pipeline import all_rows, in_order, open_data, split_sides
+from maou.data.rows import SideRows
 from maou.errors import CheckpointError, ConfigError
 from maou.evaluation.config import EvaluateConfig
 from maou.export.interface import SETTINGS_KEY
@@ -21,11 +20,11 @@ from maou.export.runtime import OnnxModel
 from maou.losses.config import LossConfig
 from maou.losses.total import Targets
 from maou.model.network import Outputs
-from maou.sources.local import ShardSet, open_local_shards
+from maou.sources.local import AnyShards
 from maou.train.device import Compute, resolve_compute
 from maou.train.metrics import MetricSums, PolicyValueMetrics
 
-Predict = Callable[[Batch], Outputs]
+Predict = Callable[[PositionBatch], Outputs]
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,12 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         model = _onnx(config)
     else:
         raise CheckpointError(f"--model {config.model}: no such file or folder")
-    shards = open_local_shards(config.input_path)
+    shards = open_data(config.source())
     side, which = _choose_rows(shards, config, model.data)
     sums = MetricSums(model.loss, "cpu")
     for batch in in_order(side, config.batch_size).batches(0):
         outputs = model.predict(batch)
-        sums.update(outputs, Targets(batch.label_B, batch.value_B))
+        sums.update(outputs, Targets(batch.policy_target(), batch.value_B))
     return Evaluation(config.model, model.step, which, sums.result())
 
 
@@ -98,7 +97,9 @@ def _checkpoint(config: EvaluateConfig) -> _Model:
 
 
 @torch.no_grad()
-def _forward(network: torch.nn.Module, batch: Batch, compute: Compute) -> Outputs:
+def _forward(
+    network: torch.nn.Module, batch: PositionBatch, compute: Compute
+) -> Outputs:
     there = batch.to(compute.device)
     with compute.forward_context():
         policy, value = network(there.board_BS, there.hand_BH)
@@ -123,17 +124,15 @@ def _onnx(config: EvaluateConfig) -> _Model:
 
 
 def _choose_rows(
-    shards: ShardSet, config: EvaluateConfig, trained_with: DataConfig
+    shards: AnyShards, config: EvaluateConfig, trained_with: DataConfig
 ) -> tuple[SideRows, str]:
     if config.split == "all":
-        split = take_all(shards.shards)
-        side = side_rows(shards.shards, split, validation=False)
+        side = all_rows(shards)
         return side, f"all {side.count:,} positions"
-    split = split_by_game(
-        shards.shards,
+    training, validation = split_sides(
+        shards,
         trained_with.test_ratio if config.test_ratio is None else config.test_ratio,
         trained_with.seed if config.seed is None else config.seed,
     )
-    validation = config.split == "validation"
-    side = side_rows(shards.shards, split, validation=validation)
+    side = validation if config.split == "validation" else training
     return side, f"the {side.count:,} {config.split} positions"

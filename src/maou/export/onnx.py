@@ -1,7 +1,7 @@
 """A network as one ONNX file in our own interface (`interface.py`).
 
 Takes a network in any state of training and leaves it untouched: what is exported is
-a copy in float32 on the CPU, in evaluation mode, with its kernels folded.
+a copy in float32 on the CPU, in evaluation mode, with its kernels and matrices folded.
 
 Shapes: B batch, S 81 squares (row-major, a row a rank), H 14 hand counts.
 """
@@ -22,7 +22,7 @@ import maou
 from maou.export.interface import INPUTS, OUTPUTS, interface_metadata
 from maou.export.runtime import OnnxModel
 from maou.files import atomic_write
-from maou.model.convolution import fold_convolutions
+from maou.model.folding import fold
 from maou.model.network import Network
 from maou.settings import as_plain
 
@@ -44,7 +44,12 @@ def export_onnx(network: Network, path: Path, *, metadata: Mapping[str, str]) ->
     with torch.no_grad():
         model = _trace(network)
     model.producer_name, model.producer_version = "maou", maou.__version__
-    sizes = {f"model.{key}": str(v) for key, v in as_plain(network.config).items()}
+    others = network.config.sizes_of_others()
+    sizes = {
+        f"model.{key}": str(value)
+        for key, value in as_plain(network.config).items()
+        if key not in others
+    }
     onnx.helper.set_model_props(
         model,
         {
@@ -103,7 +108,7 @@ def _plain_copy(network: Network) -> Network:
 
 def _trace(network: Network) -> onnx.ModelProto:
     player = _Player(_plain_copy(network))
-    fold_convolutions(player)
+    fold(player)
     # Two rows: torch would take a batch of one for a constant.
     example = {
         name: torch.zeros(2, *port.shape, dtype=torch.uint8)

@@ -3,8 +3,8 @@
 Shapes: B batch, S 81 squares (row-major, a row a rank), H 14 hand counts, C channels.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +32,25 @@ class Backbone(nn.Module):
         self.hand_projection = HandProjection(trunk.channels)
         self.trunk = trunk
         self.final_norm = BoardNorm(trunk.channels)
+        self._frozen: tuple[nn.Module, ...] = ()
 
     def groups(self) -> Sequence[nn.Module]:
         """List the trunk's layer groups from input to output."""
         return self.trunk.groups()
+
+    def freeze(self, parts: Collection[nn.Module]) -> None:
+        """Keep the parameters of some parts, and run them in evaluation mode always."""
+        self._frozen = tuple(parts)
+        for part in self._frozen:
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch the mode of what is not frozen."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def forward(self, board_BS: Tensor, hand_BH: Tensor) -> Features:
         """Take piece ids [B, S] and hand counts [B, H], integers of any type."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from maou.model.folding import Foldable
+
 SILU_GAIN = 1.7881293296813965
 """1 / standard deviation of silu(x) for standard normal x: a convolution with this gain
 behind a SiLU keeps variance 1 at variance 1 (Brock et al. 2021, section 3.1; the
@@ -27,7 +29,7 @@ at the default learning rate (docs/decisions/0001).
 """
 
 
-class StandardizedConv2d(nn.Module):
+class StandardizedConv2d(Foldable):
     """Convolution with standardised kernels, a gain and a bias a channel.
 
     Scaled weight standardisation: Brock, De & Smith 2021, "Characterizing signal
@@ -72,12 +74,3 @@ class StandardizedConv2d(nn.Module):
         plain.weight = nn.Parameter(self.kernel().detach())
         plain.bias = nn.Parameter(self.bias.detach().clone())
         return plain
-
-
-def fold_convolutions(module: nn.Module) -> None:
-    """Replace the standardised convolutions inside a module by ordinary ones."""
-    for name, child in module.named_children():
-        if isinstance(child, StandardizedConv2d):
-            setattr(module, name, child.to_plain())
-        else:
-            fold_convolutions(child)

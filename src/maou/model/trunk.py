@@ -4,10 +4,12 @@ Shapes: B batch, S 81 squares (row-major), C channels.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from maou.model.config import ModelConfig
 
@@ -30,3 +32,18 @@ class Trunk(nn.Module, ABC):
     @abstractmethod
     def forward(self, squares_BSC: Tensor) -> Tensor:
         """Map [B, S, C] to [B, S, C]; not yet normalised."""
+
+
+def apply_blocks(
+    blocks: Iterable[nn.Module], squares_BSC: Tensor, *, checkpointing: bool
+) -> Tensor:
+    """Apply blocks one after another; with checkpointing, keep only their inputs.
+
+    What a block draws at random (dropout) it draws again alike in the backward pass.
+    """
+    for block in blocks:
+        if checkpointing and torch.is_grad_enabled():
+            squares_BSC = checkpoint(block, squares_BSC, use_reentrant=False)
+        else:
+            squares_BSC = block(squares_BSC)
+    return squares_BSC

@@ -1,12 +1,8 @@
 """`.feather` files (Arrow IPC) of hcpe records: several record batches are normal.
 
-Opening a shard reads the schema and one small column's batch lengths. A record batch is
-the least that can be read. Files are read, never mapped: pages of a mapped file would
-count as the process's own memory.
+Opening a shard reads the schema and one small column's batch lengths.
 """
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from maou.errors import DataError
+from maou.records.arrow import ArrowFile
 from maou.records.game_ids import keys_of_arrow_text
 from maou.records.hcpe import HCPE, RAW_FIELDS
-from maou.records.shards import (
-    GameKeys,
-    Rows,
-    Shard,
-    empty_rows,
-    file_size,
-    require_rows,
-)
+from maou.records.shards import GameKeys, Rows, Shard, empty_rows, require_rows
 
 _INTEGERS = {"eval": pa.int16(), "bestMove16": pa.uint16(), "gameResult": pa.uint8()}
 _HCP_BYTES = HCPE["hcp"].itemsize
@@ -38,74 +28,29 @@ class FeatherShard(Shard):
         Raises:
             DataError: no such file, not Arrow IPC, or not hcpe records.
         """
-        file_size(path)
+        self._file = ArrowFile(path)
         self.path = path
-        with self._open() as reader:
+        with self._file.open() as reader:
             schema = reader.schema
             _require_hcpe(path, schema)
-        self.has_ids = "id" in schema.names
-        with self._open(["gameResult"]) as reader:
-            self._starts = _batch_starts(path, reader)
-        self.rows = int(self._starts[-1])
+            self.has_ids = "id" in schema.names
+            id_type = schema.field("id").type if self.has_ids else None
+        self._file.measure("gameResult")
+        self.rows = self._file.rows
         require_rows(path, self.rows)
-        if self.has_ids and not _is_text(schema.field("id").type):
-            raise DataError(
-                f"{path}: column 'id' is {schema.field('id').type}; a game id is text"
-            )
-
-    @contextlib.contextmanager
-    def _open(self, columns: list[str] | None = None) -> Iterator[Any]:
-        """Open the file for reading some of its columns (all when None)."""
-        try:
-            with pa.OSFile(str(self.path), "rb") as stream:
-                reader = pa.ipc.open_file(stream)
-                if columns is not None:
-                    fields = [reader.schema.get_field_index(name) for name in columns]
-                    options = pa.ipc.IpcReadOptions(included_fields=fields)
-                    reader = pa.ipc.open_file(stream, options=options)
-                yield reader
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{self.path}: not a readable feather (Arrow IPC) file: {error}"
-            ) from error
-
-    def _pieces(self, start: int, stop: int, columns: list[str]) -> list[Any]:
-        """Return the record batches' slices that cover rows [start, stop)."""
-        first = int(np.searchsorted(self._starts, start, side="right")) - 1
-        pieces = []
-        with self._open(columns) as reader:
-            for number in range(first, len(self._starts) - 1):
-                begin, end = int(self._starts[number]), int(self._starts[number + 1])
-                if begin >= stop:
-                    break
-                low, high = max(start, begin), min(stop, end)
-                if low >= high:
-                    continue  # an empty record batch
-                try:
-                    batch = reader.get_batch(number)
-                    batch.validate(full=True)  # a damaged offset points anywhere
-                except (pa.ArrowException, OSError) as error:
-                    raise DataError(
-                        f"{self.path}: rows {begin} to {end - 1} (record batch "
-                        f"{number}) cannot be read: {error}"
-                    ) from error
-                pieces.append(batch.slice(low - begin, high - low))
-        return pieces
+        if self.has_ids and not _is_text(id_type):
+            raise DataError(f"{path}: column 'id' is {id_type}; a game id is text")
 
     def block_bounds(self, target: int) -> Any:
         """Cut the rows at record batches, joining those smaller than `target`."""
-        bounds = [0]
-        for end in self._starts[1:-1]:
-            if end - bounds[-1] >= target and end < self.rows:
-                bounds.append(int(end))
-        return np.array([*bounds, self.rows], dtype=np.int64)
+        return self._file.block_bounds(target)
 
     def read(self, start: int, stop: int) -> Rows:
         """Read records [start, stop)."""
         rows = empty_rows(stop - start)
         raw = rows.view(HCPE).reshape(-1)
         at = 0
-        for batch in self._pieces(start, stop, list(RAW_FIELDS)):
+        for batch in self._file.pieces(start, stop, list(RAW_FIELDS)):
             part = raw[at : at + batch.num_rows]
             for name in RAW_FIELDS:
                 column = batch.column(name)
@@ -123,7 +68,7 @@ class FeatherShard(Shard):
         """Hash the game ids of records [start, stop)."""
         parts = []
         at = start
-        for batch in self._pieces(start, stop, ["id"]):
+        for batch in self._file.pieces(start, stop, ["id"]):
             column = batch.column("id")
             if column.null_count:
                 row = at + column.is_null().to_pylist().index(True)
@@ -131,19 +76,6 @@ class FeatherShard(Shard):
             parts.append(keys_of_arrow_text(column))
             at += batch.num_rows
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
-
-
-def _batch_starts(path: Path, reader: Any) -> Any:
-    counts = []
-    for number in range(reader.num_record_batches):
-        try:
-            counts.append(reader.get_batch(number).num_rows)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"{path}: record batch {number} cannot be read: {error}; the file is "
-                "damaged"
-            ) from error
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
 def _require_hcpe(path: Path, schema: Any) -> None:

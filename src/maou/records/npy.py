@@ -39,7 +39,7 @@ class NpyShard(Shard):
                 hcpe records that fills the file exactly.
         """
         size = file_size(path)
-        shape, dtype, self._offset = _read_header(path)
+        shape, dtype, self._offset = read_header(path)
         self.path = path
         self._dtype = dtype
         _require_hcpe(path, dtype)
@@ -87,7 +87,12 @@ class NpyShard(Shard):
         return keys_of_fixed_text(ids)
 
 
-def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+def read_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Return the shape, the dtype and where the data begins.
+
+    Raises:
+        DataError: no such file, not `.npy`, or an array of Python objects.
+    """
     readers = {
         (1, 0): npy_format.read_array_header_1_0,
         (2, 0): npy_format.read_array_header_2_0,

@@ -15,20 +15,15 @@ import numpy.typing as npt
 
 from maou.shogi.compiled import inlined, kernel, over_rows, signed
 from maou.shogi.pieces import (
-    BISHOP,
     EMPTY,
     GOLD,
     HAND_SIZE,
     KIND_COUNTS,
+    KIND_IDS,
     KINDS,
     KING,
-    KNIGHT,
-    LANCE,
     N_OWN,
-    PAWN,
     PROMOTED,
-    ROOK,
-    SILVER,
 )
 from maou.shogi.squares import BOARD_INDEX, N_SQUARES
 
@@ -47,8 +42,7 @@ STATUS_TEXT = {
 }
 """What a kernel's non-zero position status means, for error messages."""
 
-_KIND_IDS = (PAWN, LANCE, KNIGHT, SILVER, GOLD, BISHOP, ROOK)
-_BOARD_CODE = (
+BOARD_CODE = (  # of P L N S G B R: (value, bits with colour and promotion)
     (0b1, 4),
     (0b11, 6),
     (0b111, 6),
@@ -57,7 +51,7 @@ _BOARD_CODE = (
     (0b11111, 8),
     (0b111111, 8),
 )
-_HAND_CODE = (
+HAND_CODE = (  # of P L N S G B R: (value, bits with colour)
     (0b0, 3),
     (0b1, 5),
     (0b11, 5),
@@ -71,8 +65,8 @@ _HAND_CODE = (
 def _board_symbols() -> list[tuple[int, int, int, int, int]]:
     """List every board symbol: (value, bits, kind index, promoted, white)."""
     symbols = []
-    for index, (value, bits) in enumerate(_BOARD_CODE):
-        kind = _KIND_IDS[index]
+    for index, (value, bits) in enumerate(BOARD_CODE):
+        kind = KIND_IDS[index]
         for white in (0, 1):
             if kind == GOLD:
                 symbols.append((value | white << 5, bits, index, 0, white))
@@ -84,7 +78,7 @@ def _board_symbols() -> list[tuple[int, int, int, int, int]]:
 
 
 def _piece_id(index: int, promoted: int, opponent: int) -> int:
-    kind = _KIND_IDS[index]
+    kind = KIND_IDS[index]
     return (PROMOTED[kind] if promoted else kind) + N_OWN * opponent
 
 
@@ -113,7 +107,7 @@ def _build_tables() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
         for code, bits, index, promoted, white in _board_symbols():
             piece = _piece_id(index, promoted, white ^ turn)
             _fill(board[turn], code, bits, _entry(bits, piece, index))
-        for index, (value, bits) in enumerate(_HAND_CODE):
+        for index, (value, bits) in enumerate(HAND_CODE):
             for white in (0, 1):
                 slot = index + len(KINDS) * (white ^ turn)
                 code = value | white << (bits - 1)
@@ -134,7 +128,7 @@ def _build_encoder() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
     for code, bits, index, promoted, white in _board_symbols():
         board[_piece_id(index, promoted, white)] = code | bits << 8
     hand = np.zeros(HAND_SIZE, dtype=np.uint16)
-    for index, (value, bits) in enumerate(_HAND_CODE):
+    for index, (value, bits) in enumerate(HAND_CODE):
         for white in (0, 1):
             slot = index + len(KINDS) * white
             hand[slot] = value | white << (bits - 1) | bits << 8
@@ -259,12 +253,54 @@ def decode_hcp(
 
 @kernel
 def _put(row: npt.NDArray[np.uint8], at: int, code: int, bits: int) -> int:
-    """Write a symbol at a bit position; return the position after it."""
-    for i in range(bits):
-        position = at + i
-        if position < HCP_BITS and code >> i & 1:
-            row[position >> 3] |= np.uint8(1 << (position & 7))
+    """Write a symbol at a bit position; return the position after it.
+
+    Bits behind `at` must be zero; those behind the row's end are dropped.
+    """
+    byte = at >> 3
+    value = code << (at & 7)
+    while value and byte < HCP_BYTES:
+        row[byte] |= np.uint8(value & 255)
+        value >>= 8
+        byte += 1
     return at + bits
+
+
+@kernel
+def encode_row(
+    board_S: npt.NDArray[np.uint8],
+    hand_H: npt.NDArray[np.uint8],
+    row: npt.NDArray[np.uint8],
+) -> int:
+    """Code one position, the side to move as black; return its status.
+
+    Args:
+        board_S: uint8 [81], piece ids from the side to move.
+        hand_H: uint8 [14], hand counts.
+        row: uint8 [32], overwritten with the code.
+    """
+    target = _TARGET[0]
+    row[:] = 0
+    own_king = other_king = 127
+    for square in range(N_SQUARES):
+        piece = board_S[target[square]]
+        if piece == KING:
+            own_king = square
+        elif piece == KING + N_OWN:
+            other_king = square
+    if own_king == 127 or other_king == 127:
+        return BAD_KING
+    at = _put(row, 1, own_king, 7)
+    at = _put(row, at, other_king, 7)
+    for square in range(N_SQUARES):
+        if square != own_king and square != other_king:
+            code = signed(_BOARD_CODES[board_S[target[square]]])
+            at = _put(row, at, code & 255, code >> 8)
+    for slot in range(HAND_SIZE):
+        code = signed(_HAND_CODES[slot])
+        for _ in range(hand_H[slot]):
+            at = _put(row, at, code & 255, code >> 8)
+    return VALID if at == HCP_BITS else BAD_COUNT
 
 
 @kernel
@@ -274,31 +310,8 @@ def _encode_range(
     codes: npt.NDArray[np.uint8],
     status_B: npt.NDArray[np.uint8],
 ) -> None:
-    target = _TARGET[0]
     for i in range(len(codes)):
-        row = codes[i]
-        row[:] = 0
-        own_king = other_king = 127
-        for square in range(N_SQUARES):
-            piece = board_BS[i, target[square]]
-            if piece == KING:
-                own_king = square
-            elif piece == KING + N_OWN:
-                other_king = square
-        if own_king == 127 or other_king == 127:
-            status_B[i] = BAD_KING
-            continue
-        at = _put(row, 1, own_king, 7)
-        at = _put(row, at, other_king, 7)
-        for square in range(N_SQUARES):
-            if square != own_king and square != other_king:
-                code = signed(_BOARD_CODES[board_BS[i, target[square]]])
-                at = _put(row, at, code & 255, code >> 8)
-        for slot in range(HAND_SIZE):
-            code = signed(_HAND_CODES[slot])
-            for _ in range(hand_BH[i, slot]):
-                at = _put(row, at, code & 255, code >> 8)
-        status_B[i] = VALID if at == HCP_BITS else BAD_COUNT
+        status_B[i] = encode_row(board_BS[i], hand_BH[i], codes[i])
 
 
 def encode_hcp(

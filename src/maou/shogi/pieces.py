@@ -18,6 +18,9 @@ DROP_ORIGINS = ("P", "L", "N", "S", "B", "R", "G")
 EMPTY, PAWN, LANCE, KNIGHT, SILVER, GOLD, BISHOP, ROOK, KING = range(9)
 PRO_PAWN, PRO_LANCE, PRO_KNIGHT, PRO_SILVER, HORSE, DRAGON = range(9, 15)
 
+KIND_IDS = (PAWN, LANCE, KNIGHT, SILVER, GOLD, BISHOP, ROOK)
+"""The own, unpromoted piece of each kind of `KINDS`."""
+
 N_OWN = 14
 """Added to an own piece's id to get the opponent's."""
 

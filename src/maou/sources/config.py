@@ -7,7 +7,7 @@ from maou.settings import REQUIRED, Settings, setting
 
 GROUP = "Input"
 
-INPUT_FORMATS = ("hcpe",)
+HCPE, PREPROCESS = INPUT_FORMATS = ("hcpe", "preprocess")
 CACHE_MODES = ("file", "memory", "mmap")
 
 
@@ -24,9 +24,15 @@ class SourceConfig(Settings):
     )
     input_format: str = setting(
         "hcpe",
-        "Kind of record in the shards.",
+        "Kind of record in the shards: single positions of games, or what "
+        "pre-process made of them.",
         GROUP,
         choices=INPUT_FORMATS,
+    )
+    input_file_packed: bool = setting(
+        False,
+        "The preprocess shards are packed.",
+        GROUP,
     )
     input_cache_mode: str = setting(
         "file",

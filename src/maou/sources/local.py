@@ -3,14 +3,22 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from maou.errors import DataError
 from maou.records.containers import HCPE_CONTAINERS, open_hcpe_shard
+from maou.records.preprocess_containers import (
+    PREPROCESS_CONTAINERS,
+    open_preprocess_shard,
+)
+from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Shard
+
+S = TypeVar("S", Shard, PreprocessShard)
 
 
 @dataclass(frozen=True)
-class ShardSet:
+class ShardSet(Generic[S]):
     """The opened shards of a source, in a fixed order.
 
     Attributes:
@@ -19,7 +27,7 @@ class ShardSet:
         ignored: files below the folder whose suffix is no container's.
     """
 
-    shards: tuple[Shard, ...]
+    shards: tuple[S, ...]
     root: Path
     ignored: tuple[Path, ...] = ()
 
@@ -37,12 +45,16 @@ class ShardSet:
         digest = hashlib.sha256()
         for index, shard in enumerate(self.shards):
             digest.update(f"{self.name(index)}\0{shard.rows}\0".encode())
-            digest.update(shard.read(0, 1).tobytes())
-            digest.update(shard.read(shard.rows - 1, shard.rows).tobytes())
+            for row in (0, shard.rows - 1):
+                digest.update(_position_code(shard, row))
         return digest.hexdigest()[:16]
 
 
-def open_local_shards(path: Path) -> ShardSet:
+AnyShards = ShardSet[Shard] | ShardSet[PreprocessShard]
+"""The shards of a source, of either kind."""
+
+
+def open_local_shards(path: Path) -> ShardSet[Shard]:
     """Open a file, or every shard below a folder.
 
     Files are ordered by name, so that the same folder gives the same order on every
@@ -51,25 +63,61 @@ def open_local_shards(path: Path) -> ShardSet:
     Raises:
         DataError: nothing there, or a file is not what its suffix says.
     """
+    known, ignored = find_shards(path, "--input-path", tuple(HCPE_CONTAINERS))
+    shards = tuple(open_hcpe_shard(file) for file in known)
+    root = path.parent if path.is_file() else path
+    return ShardSet(shards=shards, root=root, ignored=tuple(ignored))
+
+
+def open_preprocess_shards(path: Path, packed: bool) -> ShardSet[PreprocessShard]:
+    """Open a file of preprocess records, or every shard below a folder.
+
+    Raises:
+        DataError: nothing there, or a file is not what its suffix and `packed` say.
+    """
+    suffixes = tuple(sorted({suffix for suffix, _ in PREPROCESS_CONTAINERS}))
+    known, ignored = find_shards(path, "--input-path", suffixes)
+    shards = tuple(open_preprocess_shard(file, packed) for file in known)
+    root = path.parent if path.is_file() else path
+    return ShardSet(shards=shards, root=root, ignored=tuple(ignored))
+
+
+def _position_code(shard: Shard | PreprocessShard, row: int) -> bytes:
+    if isinstance(shard, PreprocessShard):
+        return shard.codes(row, row + 1).tobytes()
+    return shard.read(row, row + 1).tobytes()
+
+
+def find_shards(
+    path: Path, flag: str, suffixes: tuple[str, ...]
+) -> tuple[list[Path], list[Path]]:
+    """List the shards below a folder, and the files of other suffixes.
+
+    Args:
+        path: a file, taken whatever its suffix, or a folder.
+        flag: where the path came from, for messages.
+        suffixes: what shards end in.
+
+    Raises:
+        DataError: nothing there.
+    """
     if not path.exists():
-        raise DataError(f"--input-path {path}: no such file or folder")
+        raise DataError(f"{flag} {path}: no such file or folder")
     if path.is_file():
-        return ShardSet(shards=(open_hcpe_shard(path),), root=path.parent)
+        return [path], []
     found = sorted(
         (file for file in path.rglob("*") if _is_visible(file, path)),
         key=lambda file: file.relative_to(path).as_posix(),
     )
-    known = [file for file in found if file.suffix.lower() in HCPE_CONTAINERS]
-    ignored = [file for file in found if file.suffix.lower() not in HCPE_CONTAINERS]
+    known = [file for file in found if file.suffix.lower() in suffixes]
+    ignored = [file for file in found if file.suffix.lower() not in suffixes]
     if not known:
         seen = ", ".join(sorted({file.suffix or "none" for file in ignored}))
         raise DataError(
-            f"--input-path {path}: no shards here; looked for "
-            f"{', '.join(HCPE_CONTAINERS)}"
+            f"{flag} {path}: no shards here; looked for {', '.join(suffixes)}"
             + (f" and found only files with suffix {seen}" if seen else "")
         )
-    shards = tuple(open_hcpe_shard(file) for file in known)
-    return ShardSet(shards=shards, root=path, ignored=tuple(ignored))
+    return known, ignored
 
 
 def _is_visible(file: Path, root: Path) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from maou.data.batch import Batch
+from maou.data.batch import PositionBatch
 from maou.data.loader import BatchSource
 from maou.losses.config import LossConfig
 from maou.losses.total import Targets
@@ -123,7 +123,7 @@ class Trainer:
             batch = batch_on_cpu.to(self.compute.device)
             with self.compute.forward_context():
                 outputs = forward(batch.board_BS, batch.hand_BH)
-            sums.update(outputs, Targets(batch.label_B, batch.value_B))
+            sums.update(outputs, Targets(batch.policy_target(), batch.value_B))
             rows += len(batch)
             if at_most is not None and rows >= at_most:
                 break
@@ -142,11 +142,13 @@ class CompiledForward(nn.Module):
     for validation.
     """
 
-    def __init__(self, network: Network, batch_size: int) -> None:
+    def __init__(
+        self, network: Network, batch_size: int, backend: str = "inductor"
+    ) -> None:
         """Compile for one batch size; the work is done at the first call."""
         super().__init__()
         self._network = network
-        self._compiled = torch.compile(network, dynamic=False)
+        self._compiled = torch.compile(network, dynamic=False, backend=backend)
         self._batch_size = batch_size
 
     def forward(self, board_BS: torch.Tensor, hand_BH: torch.Tensor) -> object:
@@ -155,7 +157,9 @@ class CompiledForward(nn.Module):
         return (self._compiled if full else self._network)(board_BS, hand_BH)
 
 
-def _groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
+def _groups(
+    batches: Iterable[PositionBatch], size: int
+) -> Iterator[tuple[PositionBatch, ...]]:
     """Take batches `size` at a time; the last group may be smaller."""
     iterator = iter(batches)
     while group := tuple(itertools.islice(iterator, size)):
@@ -163,8 +167,8 @@ def _groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
 
 
 def _timed(
-    groups: Iterator[tuple[Batch, ...]],
-) -> Iterator[tuple[tuple[Batch, ...], float]]:
+    groups: Iterator[tuple[PositionBatch, ...]],
+) -> Iterator[tuple[tuple[PositionBatch, ...], float]]:
     """Give each group with the seconds spent waiting for it."""
     while True:
         begin = time.perf_counter()

@@ -143,6 +143,14 @@ class MetricSums:
         )
 
 
+def first_move_hits(logits_BM: Tensor, target: Tensor) -> Tensor:
+    """Give the target's weight on the policy's first move, [B]: 0 or 1 for labels."""
+    first_B = logits_BM.argmax(dim=-1)
+    if is_soft(logits_BM, target):
+        return target.gather(1, first_B[:, None]).squeeze(1)
+    return first_B == target
+
+
 def _policy_rows(logits_BM: Tensor, target: Tensor) -> tuple[Tensor, ...]:
     """Give each row's cross-entropy, entropy, top-1 and top-5 weight, [B] each."""
     log_p_BM = torch.log_softmax(logits_BM, dim=-1)

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from maou.data.batch import Batch
+from maou.data.batch import PositionBatch
 from maou.losses.config import LossConfig
 from maou.losses.total import Targets, total_loss
 from maou.train.device import Compute
+from maou.train.metrics import first_move_hits
 
 
 class StepSums(NamedTuple):
@@ -28,7 +29,10 @@ class StepSums(NamedTuple):
 
 
 def accumulate_gradients(
-    forward: nn.Module, batches: Sequence[Batch], config: LossConfig, compute: Compute
+    forward: nn.Module,
+    batches: Sequence[PositionBatch],
+    config: LossConfig,
+    compute: Compute,
 ) -> StepSums:
     """Add the gradient of the mean loss over all rows of some batches.
 
@@ -47,11 +51,11 @@ def accumulate_gradients(
         batch = micro.to(compute.device)
         with compute.forward_context():
             outputs = forward(batch.board_BS, batch.hand_BH)
-        label_B = batch.label_B
-        losses = total_loss(outputs, Targets(label_B, batch.value_B), config)
+        targets = Targets(batch.policy_target(), batch.value_B)
+        losses = total_loss(outputs, targets, config)
         (losses.total_B.sum() / rows).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            first_B = outputs.policy_logits_BM.argmax(dim=1)
-            columns = (*losses, first_B == label_B)
+            hits_B = first_move_hits(outputs.policy_logits_BM, targets.policy)
+            columns = (*losses, hits_B)
             sums_4 += torch.stack([column.double().sum() for column in columns])
     return StepSums(sums_4, rows)

@@ -7,8 +7,8 @@ from torch.nn.functional import silu
 from maou.model.convolution import (
     SILU_GAIN,
     StandardizedConv2d,
-    fold_convolutions,
 )
+from maou.model.folding import fold
 
 
 def test_kernels_have_mean_0_and_the_length_of_the_gain() -> None:
@@ -42,7 +42,7 @@ def test_folding_changes_neither_results_nor_random_numbers() -> None:
     nn.init.normal_(stack[0].bias)  # type: ignore[arg-type]
     planes = torch.randn(2, 3, 9, 9)
     before, state = stack(planes), torch.get_rng_state()
-    fold_convolutions(stack)
+    fold(stack)
     assert torch.equal(torch.get_rng_state(), state)
     assert not any(isinstance(m, StandardizedConv2d) for m in stack.modules())
     torch.testing.assert_close(stack(planes), before)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from maou.data.encode import encode
+from maou.data.kinds import HCPE_ROWS
 from maou.errors import ConfigError
 from maou.losses.config import LossConfig
 from maou.model.config import ModelConfig
@@ -19,7 +19,7 @@ CPU = resolve_compute("cpu")
 def _batch(rows, start: int, stop: int):
     import numpy as np
 
-    return encode(rows, np.arange(start, stop, dtype=np.int64), str)
+    return HCPE_ROWS.encode(rows, np.arange(start, stop, dtype=np.int64), str)
 
 
 def _gradients(network) -> dict[str, torch.Tensor]:

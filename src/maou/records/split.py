@@ -12,15 +12,15 @@ When no unit falls under the threshold, or every one does, the threshold moves t
 nearest unit's hash, so that neither side is empty.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from maou.data.keys import key_of, keyed_hash
 from maou.errors import DataError
+from maou.records.keys import key_of, keyed_hash
 from maou.records.shards import Rows, Shard
 from maou.shogi.compiled import kernel
 from maou.shogi.hcp import decode_hcp
@@ -57,11 +57,7 @@ class Split:
     def mask(self, shard: int, start: int, stop: int) -> npt.NDArray[np.bool_]:
         """Tell which of a shard's rows [start, stop) are in validation, bool [n]."""
         first = start // 8
-        bits = np.unpackbits(
-            self.held_out[shard][first : (stop + 7) // 8], bitorder="little"
-        )
-        begin = start - 8 * first
-        return bits[begin : begin + stop - start].astype(np.bool_)
+        return unpacked(self.held_out[shard][first : (stop + 7) // 8], start, stop)
 
     @property
     def validation_rows(self) -> int:
@@ -74,15 +70,54 @@ class Split:
         return sum(self.rows) - self.validation_rows
 
 
+def unpacked(
+    marks: npt.NDArray[np.uint8], start: int, stop: int
+) -> npt.NDArray[np.bool_]:
+    """Return the marks of rows [start, stop) from the bytes that hold them."""
+    bits = np.unpackbits(marks, bitorder="little")
+    begin = start % 8
+    return bits[begin : begin + stop - start].astype(np.bool_)
+
+
 def split_by_game(shards: tuple[Shard, ...], test_ratio: float, seed: int) -> Split:
     """Split the rows of shards by game.
 
     Raises:
         DataError: there is only one game (or shard) to split, or a row is damaged.
     """
+    marked: dict[int, npt.NDArray[np.uint8]] = {}
+    mark_by_game(shards, test_ratio, seed, marked.__setitem__)
+    held_out = tuple(marked[index] for index in range(len(shards)))
+    unit, warning = describe_split(shards)
+    return Split(held_out, tuple(shard.rows for shard in shards), unit, warning)
+
+
+def mark_by_game(
+    shards: tuple[Shard, ...],
+    test_ratio: float,
+    seed: int,
+    keep: Callable[[int, npt.NDArray[np.uint8]], None],
+) -> None:
+    """Mark the rows to hold out, a shard at a time, for splits too long for memory.
+
+    Args:
+        shards: the shards to split.
+        test_ratio: share of the games to hold out.
+        seed: seed of the split.
+        keep: called with a shard's number and its held-out rows, one bit a row
+            (numpy.packbits, little order). Where the threshold had to move, it is
+            called again for each shard, and the later marks hold.
+
+    Raises:
+        DataError: there is only one game (or shard) to split, or a row is damaged.
+    """
     threshold = int(test_ratio * 2**64)
     hashes = _hasher(shards, key_of(_SALT, seed))
-    held_out, low, high = _below(shards, hashes, threshold)
+    low, high = 2**64, -1
+    for index in range(len(shards)):
+        bits, least, most = _below(hashes(index), threshold)
+        low, high = min(low, least), max(high, most)
+        keep(index, bits)
     if low == high:
         raise DataError(
             f"{shards[0].path}: all rows belong to one game (or one shard without game "
@@ -90,16 +125,51 @@ def split_by_game(shards: tuple[Shard, ...], test_ratio: float, seed: int) -> Sp
         )
     if not low < threshold <= high:
         nearest = low + 1 if threshold <= low else high
-        held_out, _, _ = _below(shards, hashes, nearest)
-    unit, warning = _describe(shards)
-    return Split(held_out, tuple(shard.rows for shard in shards), unit, warning)
+        for index in range(len(shards)):
+            keep(index, _below(hashes(index), nearest)[0])
 
 
-def take_all(shards: tuple[Shard, ...]) -> Split:
+class Counted(Protocol):
+    """Anything with a number of rows."""
+
+    rows: int
+
+
+def take_all(shards: Sequence[Counted]) -> Split:
     """Hold nothing out: all rows are on the training side."""
     rows = tuple(shard.rows for shard in shards)
-    nothing = tuple(np.zeros((count + 7) // 8, dtype=np.uint8) for count in rows)
-    return Split(nothing, rows, "none")
+    return split_by_marks(rows, (False,) * len(rows), "none")
+
+
+def split_by_marks(
+    rows: tuple[int, ...], held_out: tuple[bool, ...], unit: str
+) -> Split:
+    """Hold whole shards out.
+
+    Args:
+        rows: rows of each shard.
+        held_out: whether each is in validation.
+        unit: what was never split, for the plan.
+    """
+    marks = tuple(
+        np.packbits(np.full(count, held, dtype=np.bool_), bitorder="little")
+        for count, held in zip(rows, held_out, strict=True)
+    )
+    return Split(marks, rows, unit)
+
+
+def split_by_row(rows: int, test_ratio: float, seed: int) -> Split:
+    """Split one shard row by row, for records that no game can be told of."""
+    numbers = np.arange(rows, dtype=np.uint64)
+    hashes = keyed_hash(numbers, key_of(_SALT, seed))
+    count = min(max(1, round(test_ratio * rows)), rows - 1)
+    chosen = hashes <= np.partition(hashes, count - 1)[count - 1]
+    warning = (
+        "the records name no games, so positions of one game may be on both sides and "
+        "validation will flatter. Give several shards, or the train/ and validation/ "
+        "folders that maou pre-process writes."
+    )
+    return Split((np.packbits(chosen, bitorder="little"),), (rows,), "row", warning)
 
 
 Hasher = Callable[[int], Iterator[npt.NDArray[np.uint64]]]
@@ -123,19 +193,22 @@ def _hasher(shards: tuple[Shard, ...], key: int) -> Hasher:
 
 
 def _below(
-    shards: tuple[Shard, ...], hashes: Hasher, threshold: int
-) -> tuple[tuple[npt.NDArray[np.uint8], ...], int, int]:
-    """Mark the rows whose hash is below the threshold; also give the extreme hashes."""
+    hashes: Iterator[npt.NDArray[np.uint64]], threshold: int
+) -> tuple[npt.NDArray[np.uint8], int, int]:
+    """Mark a shard's rows whose hash is below; also give the extreme hashes."""
     low, high = 2**64, -1
-    marked = []
-    for index in range(len(shards)):
-        parts = []
-        for hashed in hashes(index):
-            low = min(low, int(hashed.min()))
-            high = max(high, int(hashed.max()))
-            parts.append(hashed < np.uint64(min(threshold, 2**64 - 1)))
-        marked.append(np.packbits(np.concatenate(parts), bitorder="little"))
-    return tuple(marked), low, high
+    parts = []
+    rest = np.empty(0, dtype=np.bool_)
+    for hashed in hashes:
+        low = min(low, int(hashed.min()))
+        high = max(high, int(hashed.max()))
+        below = hashed < np.uint64(min(threshold, 2**64 - 1))
+        rest = np.concatenate([rest, below])
+        whole = len(rest) - len(rest) % 8  # a byte may span two pieces
+        parts.append(np.packbits(rest[:whole], bitorder="little"))
+        rest = rest[whole:]
+    parts.append(np.packbits(rest, bitorder="little"))
+    return np.concatenate(parts), low, high
 
 
 def _pieces(shard: Shard) -> Iterator[tuple[int, int]]:
@@ -208,7 +281,7 @@ def game_starts(rows: Rows) -> npt.NDArray[np.bool_]:
     return starts
 
 
-def _describe(shards: tuple[Shard, ...]) -> tuple[str, str]:
+def describe_split(shards: tuple[Shard, ...]) -> tuple[str, str]:
     """Name the unit of the split, and what to warn about."""
     if all(shard.has_ids for shard in shards):
         return "game", ""

@@ -1,0 +1,1 @@
+"""Looking for bad records: what is damaged, impossible, illegal or doubtful."""

@@ -1,0 +1,88 @@
+"""`maou pre-process`: hcpe records to distinct positions."""
+
+import time
+from typing import Any
+
+import click
+
+from maou.cli.console import note, say, table, warn, writing_to
+from maou.cli.options import GroupedCommand, build, options_from
+from maou.convert.config_preprocess import PreProcessConfig
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@options_from(PreProcessConfig)
+@click.command(
+    cls=GroupedCommand,
+    name="pre-process",
+    help="Aggregate hcpe shards to preprocess records: one record a position, with the "
+    "moves that were played in it and their results.\n\n"
+    "Games are split into train/ and validation/ first. Running the same command again "
+    "goes on where it stopped.",
+)
+def command(**values: Any) -> None:
+    """Aggregate, with progress on stderr and a summary on stdout."""
+    config = build(PreProcessConfig, values)
+    # Imported after the options are checked: numba is not needed to help.
+    from maou.convert.preprocess import Report, pre_process
+
+    last = time.monotonic()
+
+    def tell(report: Report) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            rows = sum(report.state.rows)
+            note(f"{report.fraction:4.0%}  {report.phase:5}  of {rows:,} positions")
+
+    with writing_to(config.output_dir):
+        report = pre_process(config, tell)
+    _summarise(report, config)
+
+
+def _summarise(report: Any, config: PreProcessConfig) -> None:
+    state = report.state
+    if state.warning:
+        warn(state.warning)
+    wanted = config.workers
+    if report.worked and wanted is not None and report.threads < wanted:
+        warn(
+            f"--workers {wanted}: --memory-limit {config.memory_limit} allows "
+            f"{report.threads}"
+        )
+    for side, positions in zip(("train", "validation"), state.positions, strict=True):
+        if not positions:
+            warn(f"--exclude left no position in {config.output_dir / side}")
+    if not report.worked:
+        say("Nothing was left to do: an earlier run finished this work.")
+    elif report.resumed:
+        say("Went on with an earlier run.")
+    names = ("rows", "positions", "moves", "excluded_positions", "excluded_rows")
+    numbers = [
+        [f"{count:,}" for count in (*getattr(state, name), sum(getattr(state, name)))]
+        for name in names
+        if config.exclude or not name.startswith("excluded")
+    ]
+    titles = (
+        "input positions",
+        "distinct positions",
+        "moves of these",
+        "positions excluded",
+        "their input positions",
+    )
+    table(
+        ["", "train", "validation", "all"],
+        [[title, *row] for title, row in zip(titles, numbers, strict=False)],
+        title=f"split by {state.unit}, {1 - config.test_ratio:.0%} of them to train",
+    )
+    size = sum(shard["bytes"] for shard in state.shards)
+    form = "packed" if config.packed else "dense"
+    say(
+        f"{len(state.shards)} {form} {config.output_format} shards, {size / 1e6:,.1f} "
+        f"MB, {size / sum(state.positions):,.1f} bytes a position, in "
+        f"{config.output_dir}"
+    )
+    if report.worked and not report.resumed:
+        speed = sum(state.rows) / max(report.seconds, 1e-9)
+        say(f"{report.seconds:.1f} s, {speed:,.0f} input positions/s")

@@ -1,0 +1,127 @@
+"""Settings of `maou pre-process`."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from maou.errors import ConfigError
+from maou.settings import REQUIRED, Settings, setting
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|[KMGT]I?)B?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+_INPUT, _SPLIT, _OUTPUT, _RESOURCES = "Input", "Split", "Output", "Resources"
+
+
+@dataclass(frozen=True)
+class PreProcessConfig(Settings):
+    """Everything `maou pre-process` can be told."""
+
+    input_path: Path = setting(
+        REQUIRED,
+        "File or folder of hcpe shards (.hcpe, .npy, .feather); folders are searched "
+        "recursively.",
+        _INPUT,
+        metavar="PATH",
+    )
+    output_dir: Path = setting(
+        REQUIRED,
+        "Folder for train/ and validation/; created when missing. Spilled data goes "
+        "there too while the command runs.",
+        _OUTPUT,
+        metavar="PATH",
+    )
+    exclude: tuple[Path, ...] = setting(
+        (),
+        "File or folder of shards, hcpe or preprocess, such as a test set: positions "
+        "that occur there are left out.",
+        _INPUT,
+        metavar="PATH",
+    )
+    test_ratio: float = setting(
+        0.2,
+        "Share of the games that go to validation/. A game is never on both sides.",
+        _SPLIT,
+        above=0,
+        below=1,
+    )
+    seed: int = setting(
+        0,
+        "Seed of the split; the same seed and ratio split as learn-model does.",
+        _SPLIT,
+        minimum=0,
+        maximum=2**63 - 1,
+    )
+    output_format: str = setting(
+        "npy",
+        "Container of the shards: npy is read at any place without unpacking, feather "
+        "is compressed.",
+        _OUTPUT,
+        choices=("npy", "feather"),
+    )
+    packed: bool = setting(
+        True,
+        "Write position codes and the moves that were played, about 50 bytes a "
+        "position, instead of all 1496 labels, 6.1 kB a position.",
+        _OUTPUT,
+    )
+    shard_rows: int = setting(
+        500_000,
+        "Most positions in a shard.",
+        _OUTPUT,
+        minimum=1,
+        maximum=2_000_000,
+    )
+    memory_limit: str = setting(
+        "2GB",
+        "Most memory to use, whatever the size of the input: bytes, or a number with "
+        "kB, MB, GB or KiB, MiB, GiB.",
+        _RESOURCES,
+        metavar="SIZE",
+    )
+    workers: int | None = setting(
+        None,
+        "Threads that work; fewer where --memory-limit allows no more. The output is "
+        "the same for any number.",
+        _RESOURCES,
+        minimum=1,
+        shown_default="number of cores",
+    )
+
+    def check(self) -> None:
+        """Check the size and that the output is not part of the input.
+
+        Raises:
+            ConfigError: no such size, or output below the input folder.
+        """
+        parse_size("--memory-limit", self.memory_limit)
+        source, target = self.input_path.resolve(), self.output_dir.resolve()
+        if target == source or source in target.parents:
+            raise ConfigError(
+                f"--output-dir: {self.output_dir} lies in --input-path "
+                f"{self.input_path}, so its shards would be taken for input; give a "
+                "folder elsewhere"
+            )
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory limit in bytes."""
+        return parse_size("--memory-limit", self.memory_limit)
+
+
+def parse_size(flag: str, text: str) -> int:
+    """Read a size such as `2GB` (10^9), `1.5GiB` (2^30) or `300000000`.
+
+    Raises:
+        ConfigError: it is not one, or it is zero.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found or not float(found[1]):
+        raise ConfigError(
+            f"{flag}: {text!r} is not a size; write bytes or a number with kB, MB, GB, "
+            "KiB, MiB or GiB, such as 2GB"
+        )
+    unit = found[2].lower()
+    return int(
+        float(found[1]) * (1024 if "i" in unit else 1000) ** _POWERS[unit.rstrip("i")]
+    )

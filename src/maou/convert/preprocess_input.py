@@ -1,0 +1,111 @@
+"""What `maou pre-process` reads: shards of records, and shards to leave out."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from maou.convert.config_preprocess import PreProcessConfig
+from maou.convert.preprocess_state import digest_of
+from maou.convert.spill import Entries, Ids, enter_excluded, enter_rows
+from maou.errors import DataError
+from maou.records.containers import HCPE_CONTAINERS, open_hcpe_shard
+from maou.records.preprocess_containers import kind_of_file, open_preprocess_shard
+from maou.records.preprocess_shards import PreprocessShard
+from maou.records.shards import Shard
+from maou.sources.local import find_shards, open_local_shards
+
+TASK_ROWS = 65_536
+"""Rows of a run, but for feather's record batches, which are not cut lightly."""
+
+
+class Task(NamedTuple):
+    """Rows [start, stop) of an input shard, or of one whose positions are left out."""
+
+    excluded: bool
+    shard: int
+    start: int
+    stop: int
+
+
+class Input:
+    """The opened shards.
+
+    Attributes:
+        shards: the shards to aggregate, in the order of their names.
+        excluded: the shards whose positions are left out.
+        digests: what the shards of each flag are, to notice a change.
+    """
+
+    def __init__(self, config: PreProcessConfig) -> None:
+        """Open everything by its header.
+
+        Raises:
+            DataError: no shards, or files that are no shards.
+        """
+        source = open_local_shards(config.input_path)
+        self.shards: tuple[Shard, ...] = source.shards
+        self.excluded: Sequence[Shard | PreprocessShard] = [
+            shard for path in config.exclude for shard in open_excluded(path)
+        ]
+        names = [(source.name(i), shard.path) for i, shard in enumerate(self.shards)]
+        self.digests = {
+            "--input-path": digest_of(names),
+            "--exclude": digest_of((s.path.name, s.path) for s in self.excluded),
+        }
+
+    @property
+    def rows(self) -> int:
+        """Number of rows to aggregate."""
+        return sum(shard.rows for shard in self.shards)
+
+    def tasks(self) -> list[Task]:
+        """Cut the shards into tasks; they depend on the shards alone."""
+        tasks = []
+        for excluded, shards in ((False, self.shards), (True, self.excluded)):
+            for number, shard in enumerate(shards):
+                bounds = shard.block_bounds(TASK_ROWS).tolist()
+                for start, stop in itertools.pairwise(bounds):
+                    step = TASK_ROWS if stop - start > 2 * TASK_ROWS else stop - start
+                    tasks += [
+                        Task(excluded, number, at, min(at + step, stop))
+                        for at in range(start, stop, max(1, step))
+                    ]
+        return tasks
+
+    def entered(self, task: Task) -> tuple[Entries, Ids]:
+        """Read the rows of a task as entries with their ids.
+
+        Raises:
+            DataError: a row is no sample; the message names file and row.
+        """
+        shard = (self.excluded if task.excluded else self.shards)[task.shard]
+        try:
+            if isinstance(shard, PreprocessShard):
+                return enter_excluded(shard.codes(task.start, task.stop))
+            rows = shard.read(task.start, task.stop)
+            return enter_excluded(rows) if task.excluded else enter_rows(rows)
+        except ValueError as error:
+            if isinstance(error, DataError):
+                raise
+            row, reason = error.args
+            raise DataError(
+                f"{shard.path}: row {task.start + row}: {reason}; remove the row, or "
+                "write the shard again"
+            ) from error
+
+
+def open_excluded(path: Path) -> list[Shard | PreprocessShard]:
+    """Open the shards of --exclude, whatever their records.
+
+    Raises:
+        DataError: nothing there, or a file that holds no positions.
+    """
+    opened: list[Shard | PreprocessShard] = []
+    for file in find_shards(path, "--exclude", tuple(HCPE_CONTAINERS))[0]:
+        kind = kind_of_file(file)
+        if kind in ("packed", "dense"):
+            opened.append(open_preprocess_shard(file, kind == "packed"))
+        else:
+            opened.append(open_hcpe_shard(file))
+    return opened

@@ -1,0 +1,1 @@
+"""Measuring a run before it is made, with the real loader and the real loop."""

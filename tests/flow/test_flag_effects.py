@@ -1,0 +1,282 @@
+"""Every flag of learn-model does something that a user can observe.
+
+One row a flag: what is added to a base run, and what must differ from it (or the words
+that must appear). A flag without a row fails the first test.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from maou.cli.learn_model import command
+from maou.cli.main import run
+from maou.cli.options import setting_options
+
+BASE = (
+    *("--gpu", "cpu", "--resnet-blocks", "2", "--resnet-channels", "8"),
+    *("--epoch", "1", "--batch-size", "50", "--health-interval", "1000"),
+)
+VIT: tuple[str, ...] = (
+    *("--model-architecture", "vit", "--vit-embed-dim", "16"),
+    *("--vit-num-layers", "1", "--vit-num-heads", "2"),
+)
+MIXER = ("--model-architecture", "mlp-mixer", "--mixer-embed-dim", "16")
+MIXER += ("--mixer-num-layers", "1")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left and said."""
+
+    code: int
+    folder: Path | None
+    logs: Path | None
+    errors: str
+    output: str
+
+    @property
+    def weights(self) -> str:
+        """Hash of the last checkpoint's parameters."""
+        assert self.folder is not None, self.errors
+        data = (self.folder / "last" / "model.safetensors").read_bytes()
+        return hashlib.sha256(data).hexdigest()
+
+    @property
+    def state(self) -> dict:
+        """The last checkpoint's state."""
+        assert self.folder is not None, self.errors
+        return json.loads((self.folder / "last" / "state.json").read_text())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One flag: the arguments that change it, and what must come of it.
+
+    Exactly one of `differs` (a value of the outcome that must not be the base's) and
+    `says` (words that only the changed run prints) is given; `base` are arguments that
+    both runs get.
+    """
+
+    add: tuple[str, ...]
+    differs: Callable[[Outcome], object] | None = None
+    says: str = ""
+    base: tuple[str, ...] = ()
+
+
+def weights(outcome: Outcome) -> object:
+    return outcome.weights
+
+
+def rows(outcome: Outcome) -> object:
+    return outcome.state["rows"]
+
+
+def steps(outcome: Outcome) -> object:
+    return outcome.state["step"]
+
+
+def health_lines(outcome: Outcome) -> object:
+    assert outcome.logs is not None
+    text = (outcome.logs / "metrics.jsonl").read_text()
+    return sum(json.loads(line)["kind"] == "training" for line in text.splitlines())
+
+
+def histograms(outcome: Outcome) -> object:
+    events = EventAccumulator(str(outcome.logs)).Reload()
+    return sorted(events.Tags()["histograms"])
+
+
+def model_parent(outcome: Outcome) -> object:
+    assert outcome.folder is not None
+    return outcome.folder.parent.name
+
+
+def log_parent(outcome: Outcome) -> object:
+    assert outcome.logs is not None
+    return outcome.logs.parent.name
+
+
+def files(outcome: Outcome) -> object:
+    assert outcome.folder is not None
+    return sorted(path.name for path in (outcome.folder / "last").iterdir())
+
+
+STOP = ("--epoch", "9", "--learning-ratio", "0.3")
+HISTOGRAMS = ("--tensorboard-histogram-frequency", "1")
+
+ROWS: dict[str, Row] = {
+    "--dry-run": Row(("--dry-run",), says="Dry run: "),
+    "--config": Row(("--config", "{config}"), rows),
+    "--input-path": Row(("--input-path", "{other}"), weights),
+    "--input-format": Row(("--input-format", "preprocess"), says="no shards here"),
+    "--input-file-packed": Row(("--input-file-packed",), says="has no effect"),
+    "--input-cache-mode": Row(("--input-cache-mode", "mmap"), says="deprecated"),
+    "--batch-size": Row(("--batch-size", "25"), steps),
+    "--test-ratio": Row(("--test-ratio", "0.7"), rows),
+    "--seed": Row(("--seed", "1"), weights),
+    "--mirror-probability": Row(("--mirror-probability", "0.5"), weights),
+    "--streaming": Row(("--no-streaming",), says="held in memory"),
+    "--shuffle-rows": Row(("--shuffle-rows", "40"), weights),
+    "--dataloader-workers": Row(
+        ("--dataloader-workers", "1"), says="--dataloader-workers 1"
+    ),
+    "--prefetch-factor": Row(("--prefetch-factor", "2"), says="has no effect"),
+    "--pin-memory": Row(("--pin-memory",), says="--pin-memory has no effect"),
+    "--epoch": Row(("--epoch", "2"), steps),
+    "--start-epoch": Row(("--start-epoch", "3"), says="after epoch 4"),
+    "--gradient-accumulation-steps": Row(("--gradient-accumulation-steps", "2"), steps),
+    "--early-stopping-patience": Row(
+        ("--early-stopping-patience", "1"), steps, base=STOP
+    ),
+    "--early-stopping-metric": Row(
+        ("--early-stopping-metric", "value"), says="it needs --early-stopping-patience"
+    ),
+    "--gpu": Row(("--gpu", "meta"), says="meta"),
+    "--compilation": Row(
+        ("--compilation", "--dry-run"), says="--compilation  (command line)"
+    ),
+    "--detect-anomaly": Row(
+        ("--detect-anomaly", "--optimizer", "sgd", "--learning-ratio", "1e30"),
+        says="nan",
+    ),
+    "--model-architecture": Row(VIT, weights),
+    "--resnet-blocks": Row(("--resnet-blocks", "1"), weights),
+    "--resnet-channels": Row(("--resnet-channels", "16"), weights),
+    "--gradient-checkpointing": Row(
+        ("--gradient-checkpointing",), says="--gradient-checkpointing"
+    ),
+    "--freeze-backbone": Row(("--freeze-backbone",), weights),
+    "--trainable-layers": Row(("--trainable-layers", "1"), weights),
+    "--gce-parameter": Row(("--gce-parameter", "0.7"), weights),
+    "--policy-loss-ratio": Row(("--policy-loss-ratio", "3"), weights),
+    "--value-loss-ratio": Row(("--value-loss-ratio", "3"), weights),
+    "--learning-ratio": Row(("--learning-ratio", "0.002"), weights),
+    "--optimizer": Row(("--optimizer", "sgd"), weights),
+    "--momentum": Row(("--momentum", "0.1"), weights, base=("--optimizer", "sgd")),
+    "--optimizer-beta1": Row(("--optimizer-beta1", "0.5"), weights),
+    "--optimizer-beta2": Row(("--optimizer-beta2", "0.95"), weights),
+    "--optimizer-eps": Row(("--optimizer-eps", "0.01"), weights),
+    "--weight-decay": Row(("--weight-decay", "0.5"), weights),
+    "--lr-scheduler": Row(("--lr-scheduler", "CosineAnnealingLR"), weights),
+    "--mixer-embed-dim": Row(("--mixer-embed-dim", "24"), weights, base=MIXER),
+    "--mixer-num-layers": Row(("--mixer-num-layers", "2"), weights, base=MIXER),
+    "--mixer-token-dim": Row(("--mixer-token-dim", "24"), weights, base=MIXER),
+    "--mixer-mlp-ratio": Row(("--mixer-mlp-ratio", "2"), weights, base=MIXER),
+    "--mixer-dropout": Row(("--mixer-dropout", "0.5"), weights, base=MIXER),
+    "--vit-embed-dim": Row(("--vit-embed-dim", "24"), weights, base=VIT),
+    "--vit-num-layers": Row(("--vit-num-layers", "2"), weights, base=VIT),
+    "--vit-num-heads": Row(("--vit-num-heads", "4"), weights, base=VIT),
+    "--vit-mlp-ratio": Row(("--vit-mlp-ratio", "2"), weights, base=VIT),
+    "--vit-dropout": Row(("--vit-dropout", "0.5"), weights, base=VIT),
+    "--resume-backbone-from": Row(("--resume-backbone-from", "{start}"), weights),
+    "--resume-policy-head-from": Row(("--resume-policy-head-from", "{start}"), weights),
+    "--resume-value-head-from": Row(("--resume-value-head-from", "{start}"), weights),
+    "--save-split-params": Row(("--save-split-params",), files),
+    "--model-dir": Row(("--model-dir", "{tmp}/elsewhere"), model_parent),
+    "--log-dir": Row(("--log-dir", "{tmp}/elsewhere"), log_parent),
+    "--health-interval": Row(("--health-interval", "0.000001"), health_lines),
+    "--tensorboard-histogram-frequency": Row(HISTOGRAMS, histograms),
+    "--tensorboard-histogram-module": Row(
+        ("--tensorboard-histogram-module", "value_head.*"), histograms, base=HISTOGRAMS
+    ),
+}
+
+
+def _flags() -> list[str]:
+    return [option.bound.flag for option in setting_options(command)]
+
+
+def test_every_flag_has_a_row():
+    assert set(ROWS) == set(_flags())
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, selfplay_rows) -> dict[str, Path]:
+    """Two folders of three small shards each, and a configuration file."""
+    root = tmp_path_factory.mktemp("flags")
+    for name, first in (("shards", 0), ("other", 30_000)):
+        (root / name).mkdir()
+        for number in range(3):
+            begin = first + 120 * number
+            rows = selfplay_rows[begin : begin + 120]
+            (root / name / f"{number}.hcpe").write_bytes(rows.tobytes())
+    (root / "run.toml").write_text(
+        "[train]\nstart-epoch = 0\n[data]\ntest-ratio = 0.7\n"
+    )
+    start = root / "start"
+    arguments = (*BASE, "--input-path", str(root / "other"), "--seed", "9")
+    places = ("--model-dir", str(start / "models"), "--log-dir", str(start / "logs"))
+    assert run(["learn-model", *arguments, *places]) == 0
+    (trained,) = (start / "models").iterdir()
+    return {
+        "start": trained,
+        "shards": root / "shards",
+        "other": root / "other",
+        "config": root / "run.toml",
+        "root": root,
+    }
+
+
+def _run(inputs, tmp_path, capfd, *arguments: str) -> Outcome:
+    given = [
+        "learn-model",
+        *("--input-path", str(inputs["shards"])),
+        *("--model-dir", str(tmp_path / "models")),
+        *("--log-dir", str(tmp_path / "logs")),
+        *BASE,
+        *(text.format(tmp=tmp_path, **inputs) for text in arguments),
+    ]
+    capfd.readouterr()
+    code = run(given)
+    said = capfd.readouterr()
+    found = list(tmp_path.glob("*/*/run.json")) + list(tmp_path.glob("*/*/run.toml"))
+    folders = {path.parent for path in found}
+    models = [path for path in folders if (path / "last").exists()]
+    logs = [path for path in folders if (path / "metrics.jsonl").exists()]
+    return Outcome(
+        code,
+        models[0] if models else None,
+        logs[0] if logs else None,
+        said.err,
+        said.out,
+    )
+
+
+@pytest.fixture(scope="module")
+def bases() -> dict[tuple[str, ...], tuple[Outcome, object]]:
+    """Base runs that were made already, by their arguments."""
+    return {}
+
+
+@pytest.mark.parametrize("flag", sorted(ROWS))
+def test_a_flag_acts(flag, inputs, tmp_path, tmp_path_factory, capfd, bases):
+    row = ROWS[flag]
+    if row.base not in bases:
+        folder = tmp_path_factory.mktemp("base")
+        bases[row.base] = _run(inputs, folder, capfd, *row.base)
+    base = bases[row.base]
+    changed = _run(inputs, tmp_path, capfd, *row.base, *row.add)
+    if row.differs is not None:
+        assert changed.code == 0, changed.errors
+        assert row.differs(changed) != row.differs(base)
+        return
+    assert row.says in changed.errors + changed.output
+    assert row.says not in base.errors + base.output
+
+
+def test_settings_of_another_backbone_are_named(inputs, tmp_path, capfd):
+    changed = _run(inputs, tmp_path, capfd, "--vit-num-layers", "3")
+    assert "--vit-num-layers" in changed.errors
+    assert "no effect" in changed.errors or changed.code == 2
+
+
+def test_options_are_click_options_with_help():
+    for option in setting_options(command):
+        assert isinstance(option, click.Option)
+        assert option.help
