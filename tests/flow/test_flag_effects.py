@@ -118,7 +118,7 @@ ROWS: dict[str, Row] = {
     "--input-file-packed": Row(("--input-file-packed",), says="has no effect"),
     "--input-cache-mode": Row(("--input-cache-mode", "mmap"), says="deprecated"),
     "--batch-size": Row(("--batch-size", "25"), steps),
-    "--test-ratio": Row(("--test-ratio", "0.7"), rows),
+    "--test-ratio": Row(("--test-ratio", "0.99"), rows),
     "--seed": Row(("--seed", "1"), weights),
     "--mirror-probability": Row(("--mirror-probability", "0.5"), weights),
     "--streaming": Row(("--no-streaming",), says="held in memory"),
@@ -207,7 +207,7 @@ def inputs(tmp_path_factory, selfplay_rows) -> dict[str, Path]:
             rows = selfplay_rows[begin : begin + 120]
             (root / name / f"{number}.hcpe").write_bytes(rows.tobytes())
     (root / "run.toml").write_text(
-        "[train]\nstart-epoch = 0\n[data]\ntest-ratio = 0.7\n"
+        "[train]\nstart-epoch = 0\n[data]\ntest-ratio = 0.99\n"
     )
     start = root / "start"
     arguments = (*BASE, "--input-path", str(root / "other"), "--seed", "9")

@@ -15,6 +15,7 @@ work because kernels and files release the interpreter lock: processes would eac
 """
 
 import contextlib
+import gc
 import json
 import shutil
 import time
@@ -172,6 +173,7 @@ class _Run:
     def work(self) -> None:
         """Do the phases that are left, each recorded when it is finished."""
         self.worked = True
+        gc.collect()  # boards of rsshogi may not be freed by the threads to come
         return_freed_memory()
         self.spilled.mkdir(exist_ok=True)
         for unfinished in (*self.spilled.glob(".*"), *self.folder.glob("*/.pre*")):
