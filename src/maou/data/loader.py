@@ -5,6 +5,7 @@ alone. Workers start by `spawn`, so they inherit no threads and no open GPU. An 
 a worker arrives as the same one-line DataError that it would be here.
 """
 
+import signal
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -89,6 +90,11 @@ class _Tasks:
         return len(self._rows) - self.start
 
 
+def _ignore_interrupt(worker: int) -> None:  # noqa: ARG001
+    """Leave Ctrl-C to the main process, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Loader:
     """Batches of training rows, in this process or from workers.
 
@@ -115,6 +121,7 @@ class Loader:
             "persistent_workers": True,
             "multiprocessing_context": "spawn",
             "pin_memory": self._pin,
+            "worker_init_fn": _ignore_interrupt,
             # Its own, or having workers would change what the network draws.
             "generator": torch.Generator(),
         }

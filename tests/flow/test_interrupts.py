@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM while training: the right exit code, no traceback, no orphans."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "workers"),
+    [(signal.SIGINT, 130, 0), (signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1)],
+)
+def test_a_signal_ends_the_whole_run(
+    tmp_path: Path, selfplay_path: Path, number: int, code: int, workers: int
+) -> None:
+    """The signal goes to the whole process group, as a terminal sends it."""
+    arguments = (
+        *("--input-path", str(selfplay_path), "--gpu", "cpu", "--epoch", "1000"),
+        *("--resnet-blocks", "1", "--resnet-channels", "8", "--batch-size", "100"),
+        *("--dataloader-workers", str(workers), "--health-interval", "0.01"),
+        *("--model-dir", str(tmp_path / "m"), "--log-dir", str(tmp_path / "l")),
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "maou", "learn-model", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 1  step"):
+                break
+        os.killpg(process.pid, number)
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == code
+    assert "Traceback" not in rest
+    deadline = time.monotonic() + 60  # torch's and multiprocessing's own helpers
+    while _alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _alive(process.pid) == []
+
+
+def _alive(group: int) -> list[str]:
+    """List the processes of a group that have not ended."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        with contextlib.suppress(ProcessLookupError):
+            member = os.getpgid(process.pid) == group
+            if member and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(str(process.info["cmdline"]))
+    return found
