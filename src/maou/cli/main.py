@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -56,7 +57,26 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(arguments))
+    code = run(arguments)
+    if code > 128:
+        _end_at_once(code)
+    sys.exit(code)
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """Leave after a signal: end the worker processes, and tear nothing else down.
+
+    An orderly end would have loader threads complain of workers that are gone.
+    """
+    if "multiprocessing" in sys.modules:
+        import multiprocessing
+
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -66,6 +86,8 @@ def run(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 128 + signal.SIGINT
