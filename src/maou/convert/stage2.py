@@ -21,7 +21,7 @@ from maou.convert.pool import Ticket, Workers, available_cores
 from maou.errors import ConfigError, DataError
 from maou.files import atomic_write
 from maou.records.containers import open_hcpe_shard
-from maou.records.keys import keyed_hash
+from maou.records.preprocess import position_ids
 from maou.records.shards import Shard
 from maou.records.stages import STAGE2, pack_bits
 from maou.shogi.compiled import kernel
@@ -148,7 +148,7 @@ def legal_moves_of(task: Task) -> Records:
     _mark_labels(coded, position, turn_B, flags)
     records = np.zeros(len(rows), dtype=STAGE2)
     codes, _ = encode_hcp(board_BS, hand_BH)
-    records["id"] = _identify(codes)
+    records["id"] = position_ids(codes)
     records["boardIdPositions"] = board_BS.reshape(-1, 9, 9)
     records["piecesInHand"] = hand_BH
     records["legalMovesLabel"] = pack_bits(flags)
@@ -165,15 +165,6 @@ def _mark_labels(
     for i in range(len(moves)):
         at = position[i]
         flags_BM[at, move_label(moves[i], turn_B[at])] = True
-
-
-def _identify(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-    """Hash normalised position codes, uint64 [n]."""
-    words = np.ascontiguousarray(codes).view("<u8")
-    value = np.zeros(len(words), dtype=np.uint64)
-    for word in words.T:
-        value = keyed_hash(value ^ word, 0)
-    return value
 
 
 def _first_time(ids: npt.NDArray[np.uint64], seen: set[int]) -> npt.NDArray[np.intp]:
