@@ -1,8 +1,8 @@
 """Positions per second from files on disk to shuffled batches of tensors.
 
-One process, no workers. Ours streams or holds rows in memory; the other side reads the
-same files with numpy, shuffles them and decodes with cshogi in a Python loop, as many
-scripts do.
+One process, no workers. Ours streams or holds rows in memory, with and without
+`--cache-transforms` (from the second epoch on); the other side reads the same files
+with numpy, shuffles them and decodes with cshogi in a Python loop, as many scripts do.
 
     python benchmarks/loader.py [HCPE_FILE] [--batch-size N] [--rounds N]
 """
@@ -54,8 +54,12 @@ def measure(folder: Path, batch_size: int, rounds: int) -> None:
     """Time epochs of each kind in turns."""
     sides = {}
     for name, streaming in (("streaming", True), ("map-style", False)):
-        config = DataConfig(batch_size=batch_size, streaming=streaming)
-        sides[f"maou: {name}"] = prepare_data(open_local_shards(folder), config)
+        for cached, words in ((False, ""), (True, ", --cache-transforms")):
+            config = DataConfig(
+                batch_size=batch_size, streaming=streaming, cache_transforms=cached
+            )
+            data = prepare_data(open_local_shards(folder), config)
+            sides[f"maou: {name}{words}"] = data
     works: dict[str, Callable[[], object]] = {
         name: partial(epoch, data.train_loader) for name, data in sides.items()
     }

@@ -97,11 +97,13 @@ def child(path: Path, shuffle_rows: int) -> None:
     from maou.sources.local import open_local_shards
     from maou.train.device import resolve_compute
     from maou.train.step import accumulate_gradients
+    from maou.train.task import PolicyValueTask
 
     torch.set_num_threads(1)
     network = build_network(ModelConfig(resnet_blocks=1, resnet_channels=16))
     optimizer = build_optimizer(network.named_parameters(), OptimConfig())
     compute = resolve_compute("cpu")
+    task = PolicyValueTask(LossConfig())
     config = DataConfig(streaming=True, shuffle_rows=max(1, shuffle_rows))
     if shuffle_rows == 0:
         path = DEFAULT
@@ -111,7 +113,7 @@ def child(path: Path, shuffle_rows: int) -> None:
     for number, batch in enumerate(data.train_loader.batches(0)):
         rows += len(batch)
         if number % TRAIN_EVERY == 0:
-            accumulate_gradients(network, [batch], LossConfig(), compute)
+            accumulate_gradients(network, [batch], task, compute)
             optimizer.step()
             optimizer.zero_grad()
         if shuffle_rows == 1 and number == TRAIN_EVERY:

@@ -29,6 +29,7 @@ from maou.train.config import TrainConfig
 from maou.train.device import resolve_compute
 from maou.train.loop import Trainer
 from maou.train.state import TrainState
+from maou.train.task import PolicyValueTask
 
 DEFAULT = Path(__file__).parent.parent / "tests" / "data" / "selfplay.hcpe"
 
@@ -82,7 +83,7 @@ def main() -> None:
             validation=source,
             batch_size=options.batch_size,
             train=TrainConfig(epochs=10**6),
-            loss=LossConfig(),
+            task=PolicyValueTask(LossConfig()),
             optim=OptimConfig(learning_rate=1e-6),
             compute=resolve_compute("cpu"),
         )

@@ -1,11 +1,15 @@
-"""Rules that span packages: settings that cannot matter in the chosen mode.
+"""Rules that span packages: settings that contradict each other, or cannot matter.
 
-A setting that was changed and would have no effect is named in a warning, so that
-nobody waits for an effect that never comes.
+A contradiction is an error. A setting that was changed and would have no effect is
+named in a warning, so that nobody waits for an effect that never comes.
 """
 
+import dataclasses
+
 from maou.config import RUN_SETTINGS, RunConfig
+from maou.errors import ConfigError
 from maou.settings import BoundSetting, ChangedSetting, settings_of
+from maou.sources.config import HCPE
 
 
 def changed_settings(config: RunConfig) -> tuple[ChangedSetting, ...]:
@@ -26,6 +30,51 @@ def _shown_flag(bound: BoundSetting, value: object) -> str:
     return bound.flag
 
 
+_RUNS = {"1": "1", "2": "2", "3": "3", "all": "123"}
+
+
+def is_staged(config: RunConfig) -> bool:
+    """Tell whether a run has stages: --stage or a stage's data path was given."""
+    paths = dataclasses.astuple(config.stage_source)
+    return config.stages.stage is not None or any(path is not None for path in paths)
+
+
+def runs_stage(config: RunConfig, number: int) -> bool:
+    """Tell whether a stage is part of a run."""
+    return str(number) in _RUNS[config.stages.stage or "3"]
+
+
+def check_sources(config: RunConfig) -> None:
+    """Check that every stage of a run has exactly one source of data.
+
+    Raises:
+        ConfigError: a stage has none, or stage 3 has two.
+    """
+    source, stages = config.source, config.stage_source
+    if source.input_path is not None and stages.stage3_data_path is not None:
+        raise ConfigError(
+            "--input-path and --stage3-data-path both name the data of stage 3; give "
+            "one of them"
+        )
+    for number, path in ((1, stages.stage1_data_path), (2, stages.stage2_data_path)):
+        if runs_stage(config, number) and path is None:
+            raise ConfigError(
+                f"--stage {config.stages.stage} needs --stage{number}-data-path: "
+                f"records that maou utility generate-stage{number}-data makes"
+            )
+    if not runs_stage(config, 3) or source.input_path or stages.stage3_data_path:
+        return
+    if is_staged(config):
+        raise ConfigError(
+            f"--stage {config.stages.stage or 3} needs --stage3-data-path (or "
+            "--input-path): preprocess records that maou pre-process makes"
+        )
+    raise ConfigError(
+        "--input-path: is required; name a file or folder of shards (.hcpe, .npy, "
+        ".feather)"
+    )
+
+
 def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[str]:
     """Name the changed settings that have no effect in this run.
 
@@ -35,6 +84,10 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
         on_cuda: whether the run uses a CUDA device.
     """
     settings = changed_settings(config)
+    hcpe = config.source.input_format == HCPE and not is_staged(config)
+    cannot_cache = ""
+    if config.data.cache_transforms:
+        cannot_cache = config.data.cannot_cache(streaming=streaming, hcpe=hcpe)
     changed = {item.flag for item in settings}
     idle = {
         "--prefetch-factor": (
@@ -47,7 +100,7 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
             "streaming holds a window of rows (use --no-streaming)",
         ),
         "--input-file-packed": (
-            config.source.input_format != "preprocess",
+            hcpe,
             "only preprocess records can be packed",
         ),
         "--pin-memory": (not on_cuda, "the device is not a CUDA device"),
@@ -63,6 +116,7 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
             config.logs.tensorboard_histogram_frequency == 0,
             "it needs --tensorboard-histogram-frequency",
         ),
+        "--cache-transforms": (bool(cannot_cache), cannot_cache),
     }
     warnings = [
         f"{flag} has no effect: {reason}"
@@ -76,6 +130,7 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
         for item in settings
         if item.name in others
     ]
+    warnings += _of_other_stages(config, settings)
     if _is_random_and_frozen(config):
         warnings.append(
             "the frozen part of the backbone keeps random parameters: name a trained "
@@ -89,5 +144,46 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
 def _is_random_and_frozen(config: RunConfig) -> bool:
     return (
         config.freeze.trainable_groups is not None
+        and config.stages.stage != "all"
         and config.warm_start.resume_backbone_from is None
     )
+
+
+_STAGE_3_ONLY = frozenset(
+    (
+        *("input_path", "input_format", "input_file_packed", "input_cache_mode"),
+        *("test_ratio", "epochs", "start_epoch", "compilation", "lr_scheduler"),
+        *("early_stopping_patience", "early_stopping_metric"),
+        *("freeze_backbone", "trainable_layers", "gce_parameter"),
+        *("policy_loss_ratio", "value_loss_ratio"),
+        *("resume_policy_head_from", "resume_value_head_from"),
+    )
+)
+"""Settings that stages 1 and 2 do not read, beside those with stage3 in their name."""
+
+
+def _of_other_stages(
+    config: RunConfig, settings: tuple[ChangedSetting, ...]
+) -> list[str]:
+    """Name the changed settings of stages that do not run."""
+    shown = f"--stage {config.stages.stage or 3}"
+    own = {
+        "stage1": (1,),
+        "stage2": (2,),
+        "stage12": (1, 2),
+        "stage3": (3,),
+        "resume_reachable": (1,),
+        "resume_legal": (2,),
+    }
+    warnings = []
+    for item in settings:
+        prefix = next((p for p in own if item.name.startswith(f"{p}_")), None)
+        numbers = own[prefix] if prefix else (1, 2, 3)
+        if item.name in _STAGE_3_ONLY:
+            numbers = (3,)
+        if not any(runs_stage(config, number) for number in numbers):
+            named = " and ".join(str(number) for number in numbers)
+            warnings.append(
+                f"{item.flag} has no effect: {shown} does not run stage {named}"
+            )
+    return warnings

@@ -6,12 +6,12 @@ from pathlib import Path
 from maou.checkpoint.config import CheckpointConfig, WarmStartConfig
 from maou.data.config import DataConfig
 from maou.logs.config import LogConfig
-from maou.losses.config import LossConfig
-from maou.model.config import FreezeConfig, ModelConfig
+from maou.losses.config import LossConfig, StageLossConfig
+from maou.model.config import FreezeConfig, LegalMovesHeadConfig, ModelConfig
 from maou.optim.config import OptimConfig
 from maou.settings import Settings, setting
-from maou.sources.config import SourceConfig
-from maou.train.config import TrainConfig
+from maou.sources.config import SourceConfig, StageSourceConfig
+from maou.train.config import StageConfig, TrainConfig
 
 START = "Start"
 
@@ -20,10 +20,14 @@ START = "Start"
 class RunConfig:
     """Everything that `maou learn-model` can be told, by package."""
 
-    source: SourceConfig
+    source: SourceConfig = field(default_factory=SourceConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    stages: StageConfig = field(default_factory=StageConfig)
+    stage_source: StageSourceConfig = field(default_factory=StageSourceConfig)
+    stage_head: LegalMovesHeadConfig = field(default_factory=LegalMovesHeadConfig)
+    stage_loss: StageLossConfig = field(default_factory=StageLossConfig)
     freeze: FreezeConfig = field(default_factory=FreezeConfig)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -37,6 +41,10 @@ RUN_SETTINGS: dict[str, type[Settings]] = {
     "data": DataConfig,
     "train": TrainConfig,
     "model": ModelConfig,
+    "stages": StageConfig,
+    "stage_source": StageSourceConfig,
+    "stage_head": LegalMovesHeadConfig,
+    "stage_loss": StageLossConfig,
     "freeze": FreezeConfig,
     "warm_start": WarmStartConfig,
     "loss": LossConfig,

@@ -5,79 +5,103 @@ from maou.checkpoint.warm_start import sources_of
 from maou.checks import changed_settings, warnings_for
 from maou.config import RunConfig
 from maou.data.overlap import count_known_positions
-from maou.data.pipeline import TrainingData, holds_preprocess
+from maou.data.pipeline import TrainingData, holds_games
 from maou.logs.report import Plan
 from maou.model.freezing import part_sizes
-from maou.model.network import Network
+from maou.model.network import BackboneNetwork
 from maou.optim.schedule import warmup_steps
+from maou.stages import Stage
 from maou.train.device import Compute
 from maou.train.loop import Trainer
 
 
 def make_plan(
-    config: RunConfig, data: TrainingData, trainer: Trainer, network: Network
+    stage: Stage, data: TrainingData, trainer: Trainer, network: BackboneNetwork
 ) -> Plan:
     """Work out what the user should know before the first step."""
-    held_out = data.validation.count / data.shards.rows
-    overlap = count_known_positions(data.training, data.validation)
-    sampled = "" if overlap.looked_at == data.validation.count else "about "
-    known = overlap.known / max(1, overlap.looked_at)
-    effective = config.data.batch_size * config.train.gradient_accumulation_steps
-    parameters = {
-        name: sum(p.numel() for p in part.parameters())
-        for name, part in network.named_children()
-    }
-    warmup = ""
-    if config.optim.lr_scheduler.startswith("Warmup"):
-        warmup = f", {warmup_steps(trainer.total_steps):,} of them warm-up"
+    config = stage.config
+    effective = stage.data.batch_size * stage.train.gradient_accumulation_steps
     training = f"{data.training.count:,} positions in {len(trainer.training):,} batches"
-    validation = (
-        f"{data.validation.count:,} positions ({held_out:.1%}, split by "
-        f"{data.split.unit}); {sampled}{known:.1%} of them also occur in training"
-    )
-    steps = (
-        f"{trainer.total_steps:,} in {config.train.epochs} epochs of "
-        f"{trainer.steps_per_epoch:,}{warmup}"
-    )
-    sizes = ", ".join(f"{name} {count:,}" for name, count in parameters.items())
     facts = {
         "data": _describe_data(data),
         "training": training,
-        "validation": validation,
-        "steps": steps,
+        "validation": _describe_validation(data),
+        "steps": _describe_steps(stage, trainer),
+        **_goal(stage),
         "batch": f"{effective:,} positions a step",
         "network": (
-            f"{config.model.model_architecture}, {sum(parameters.values()):,} "
-            f"parameters ({sizes})"
+            f"{config.model.model_architecture}, "
+            f"{sum(p.numel() for p in network.parameters()):,} parameters"
         ),
-        **_freezing(network),
-        **_warm_start(config),
+        **_parameters(network),
+        **_warm_start(stage, network),
         "device": f"{trainer.compute.describe()}, {trainer.compute.precision}",
         "seed": str(config.data.seed),
         "data fingerprint": data.shards.fingerprint(),
     }
     return Plan(
-        facts, changed_settings(config), _warnings(config, data, trainer.compute)
+        stage.title,
+        facts,
+        changed_settings(config),
+        _warnings(config, data, trainer.compute),
     )
 
 
-def _freezing(network: Network) -> dict[str, str]:
-    """Say what is trained and what is frozen; nothing where all is trained."""
-    sizes = part_sizes(network)
-    if all(size.trainable for size in sizes):
+def _describe_validation(data: TrainingData) -> str:
+    if data.training is data.validation:
+        return "none held out: measured on all positions"
+    held_out = data.validation.count / data.shards.rows
+    overlap = count_known_positions(data.training, data.validation)
+    sampled = "" if overlap.looked_at == data.validation.count else "about "
+    known = overlap.known / max(1, overlap.looked_at)
+    return (
+        f"{data.validation.count:,} positions ({held_out:.1%}, split by "
+        f"{data.split.unit}); {sampled}{known:.1%} of them also occur in training"
+    )
+
+
+def _describe_steps(stage: Stage, trainer: Trainer) -> str:
+    warmup = ""
+    if stage.optim.lr_scheduler.startswith("Warmup"):
+        warmup = f", {warmup_steps(trainer.total_steps):,} of them warm-up"
+    at_most = "at most " if stage.goal else ""
+    return (
+        f"{at_most}{trainer.total_steps:,} in {stage.train.epochs} epochs of "
+        f"{trainer.steps_per_epoch:,}{warmup}; learning rate "
+        f"{stage.optim.learning_rate:g}, {stage.optim.lr_scheduler}"
+    )
+
+
+def _goal(stage: Stage) -> dict[str, str]:
+    if stage.goal is None:
         return {}
+    name = stage.goal.metric.replace("_", " ")
+    return {"complete at": f"{name} {stage.goal.threshold:g}"}
+
+
+def _parameters(network: BackboneNetwork) -> dict[str, str]:
+    """Say which groups of parameters are trained, and which are frozen."""
     facts = {}
+    sizes = part_sizes(network)
     for title, trainable in (("trained", True), ("frozen", False)):
         parts = [size for size in sizes if size.trainable is trainable]
-        total = sum(size.parameters for size in parts)
-        named = ", ".join(f"{size.name} {size.parameters:,}" for size in parts)
-        facts[title] = f"{total:,} parameters ({named})"
+        if parts:
+            total = sum(size.parameters for size in parts)
+            named = ", ".join(f"{size.name} {size.parameters:,}" for size in parts)
+            facts[title] = f"{total:,} parameters ({named})"
     return facts
 
 
-def _warm_start(config: RunConfig) -> dict[str, str]:
-    sources = sources_of(config.warm_start)
-    named = ", ".join(f"{part} of {path}" for part, (_, path) in sources.items())
+def _warm_start(stage: Stage, network: BackboneNetwork) -> dict[str, str]:
+    """Say where the first parameters come from, unless they are drawn at random."""
+    parts = {
+        part: str(path)
+        for part, (_, path) in sources_of(stage.config.warm_start).items()
+        if part in ("backbone", *network.heads)
+    }
+    if stage.number > 1 and stage.config.stages.stage == "all":
+        parts["backbone"] = f"stage {stage.number - 1}"
+    named = ", ".join(f"{part} of {source}" for part, source in parts.items())
     return {"warm start": named} if named else {}
 
 
@@ -101,6 +125,6 @@ def _warnings(
     )
     if data.split.warning:
         warnings.append(data.split.warning)
-    if not holds_preprocess(data.shards):
+    if holds_games(data.shards):
         warnings += quick_check(data.shards.shards)
     return tuple(warnings)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,30 +12,31 @@ from maou import __version__
 from maou.checkpoint.hook import CheckpointHook
 from maou.checkpoint.load import load_checkpoint
 from maou.checkpoint.save import BEST
-from maou.checkpoint.warm_start import warm_start
+from maou.checkpoint.warm_start import fill_part, warm_start
+from maou.checks import check_sources
 from maou.config import RunConfig
 from maou.config_file import write_config
-from maou.data.pipeline import TrainingData, open_data, prepare_data
-from maou.errors import ConfigError
+from maou.data.pipeline import TrainingData
+from maou.errors import ConfigError, TrainingError
 from maou.export.interface import SETTINGS_KEY
 from maou.export.onnx import export_onnx, verify_onnx
 from maou.files import atomic_write
 from maou.logs.health import HealthHook
 from maou.logs.metrics_file import MetricsFile
-from maou.logs.report import DryRun, Reporter, Summary
+from maou.logs.report import DryRun, Exported, Reporter, Summary
 from maou.logs.tensorboard import Histograms, TensorBoard
 from maou.model.freezing import freeze
-from maou.model.network import build_network
+from maou.model.network import BackboneNetwork
 from maou.optim.optimizer import build_optimizer
 from maou.plan import make_plan
 from maou.settings import as_plain
-from maou.sources.local import AnyShards
-from maou.train.device import resolve_compute
+from maou.stages import Stage, stages_of
+from maou.train.device import Compute, resolve_compute
 from maou.train.hooks import Hook
 from maou.train.loop import Trainer
-from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import TrainState
 from maou.train.step import accumulate_gradients
+from maou.train.task import Metrics
 
 VERIFIED_POSITIONS = 256
 """Validation positions on which the exported model is compared with the network."""
@@ -47,53 +49,116 @@ class RunFolders:
     logs: Path
     models: Path
 
+    def of_stage(self, stage: Stage) -> "RunFolders":
+        """Give the folders of a stage, making them."""
+        folders = RunFolders(self.logs / stage.folder, self.models / stage.folder)
+        folders.logs.mkdir(exist_ok=True)
+        folders.models.mkdir(exist_ok=True)
+        return folders
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stage with everything it needs, before its first step."""
+
+    stage: Stage
+    data: TrainingData
+    network: BackboneNetwork
+    trainer: Trainer
+
+    def state(self) -> TrainState:
+        """Begin: the network and a fresh optimiser."""
+        parameters = self.network.named_parameters()
+        return TrainState(self.network, build_optimizer(parameters, self.stage.optim))
+
 
 def learn(
     config: RunConfig, reporter: Reporter, *, dry_run: bool = False
 ) -> Summary | None:
     """Train a network as configured; a dry run stops before anything is written.
 
+    All stages are prepared before the first begins, so that what is wrong with the last
+    is said at once.
+
     Raises:
         ConfigError: settings that cannot be meant, such as a device that is absent.
         CheckpointError: parameters to start from that cannot be read or do not fit.
         DataError: shards that cannot be read or split.
-        TrainingError: training diverged.
+        TrainingError: training diverged, or a stage did not reach its threshold.
     """
     compute = resolve_compute(config.train.gpu)
-    shards = open_data(config.source)
-    torch.manual_seed(config.data.seed)
-    network = build_network(config.model)
-    warm_start(network, config.warm_start)
-    freeze(network, config.freeze)
-    network.to(compute.device)
-    data = prepare_data(shards, config.data, config.source.input_cache_mode)
-    state = TrainState(
-        network, build_optimizer(network.named_parameters(), config.optim)
-    )
-    trainer = Trainer(
-        training=data.train_loader,
-        validation=data.validation_batches,
-        batch_size=config.data.batch_size,
-        train=config.train,
-        loss=config.loss,
-        optim=config.optim,
-        compute=compute,
-    )
-    reporter.plan(make_plan(config, data, trainer, network))
+    check_sources(config)
+    waiting = prepare_stages(stages_of(config), compute)
+    for prepared in waiting:
+        reporter.plan(
+            make_plan(prepared.stage, prepared.data, prepared.trainer, prepared.network)
+        )
     if dry_run:
-        reporter.dry_run(_try_one_batch(trainer, state))
+        for prepared in waiting:
+            reporter.dry_run(_try_one_batch(prepared))
         return None
     folders = _make_folders(config)
-    record = _record(config, shards)
     for folder in (folders.models, folders.logs):
         with atomic_write(folder / "run.toml") as stream:
             stream.write(write_config(config).encode())
+    summary = None
+    while waiting:
+        prepared = waiting.pop(0)  # and let go of it, with its rows, when it is done
+        if summary is not None:
+            fill_part(prepared.network, "backbone", summary.checkpoint)
+        summary = _run(prepared, folders.of_stage(prepared.stage), reporter)
+        reporter.finished(summary)
+        _require_goal(prepared.stage, summary)
+    return summary
+
+
+def prepare_stages(stages: Sequence[Stage], compute: Compute) -> list[Prepared]:
+    """Open and split the data of some stages, and build their networks.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: as `learn` does.
+    """
+    prepared = []
+    for stage in stages:
+        config = stage.config
+        data = stage.prepare(stage.open())
+        # The same seed for every stage: a head starts alike with and without stages.
+        torch.manual_seed(config.data.seed)
+        network = stage.build()
+        warm_start(network, config.warm_start, backbone=stage is stages[0])
+        if stage.number == 3:
+            freeze(network, config.freeze)
+        network.to(compute.device)
+        trainer = Trainer(
+            training=data.train_loader,
+            validation=data.validation_batches,
+            batch_size=stage.data.batch_size,
+            task=stage.task(),
+            train=stage.train,
+            optim=stage.optim,
+            compute=compute,
+            goal=stage.goal,
+        )
+        prepared.append(Prepared(stage, data, network, trainer))
+    return prepared
+
+
+def _run(prepared: Prepared, folders: RunFolders, reporter: Reporter) -> Summary:
+    """Train one stage to its end."""
+    stage, trainer = prepared.stage, prepared.trainer
+    config = stage.config
+    state = prepared.state()
+    record = _record(prepared)
     before = _Before(reporter)
     board = TensorBoard(folders.logs, json.dumps(record, indent=2))
     file = MetricsFile(folders.logs / "metrics.jsonl")
-    listeners = (reporter.health, board.health, file.health)
     hooks: list[Hook] = [
-        HealthHook(trainer.total_steps, config.logs.health_interval, listeners),
+        HealthHook(
+            trainer.task.columns,
+            trainer.total_steps,
+            config.logs.health_interval,
+            (reporter.health, board.health, file.health),
+        ),
         CheckpointHook(
             folders.models, record, split=config.checkpoint.save_split_params
         ),
@@ -103,19 +168,54 @@ def learn(
         before,
     ]
     trainer.fit(state, hooks)
-    summary = _finish(folders, data, state, before)
-    reporter.finished(summary)
-    return summary
+    return Summary(
+        title=stage.title,
+        measured_on=_measured_on(prepared.data, stage),
+        before=before.metrics[0],
+        best={by: state.best[by] for by in trainer.task.best_by},
+        epochs=state.epoch,
+        checkpoint=folders.models / BEST,
+        tensorboard=folders.logs,
+        onnx=_export(folders.models, prepared.data) if stage.number == 3 else None,
+    )
 
 
-def _try_one_batch(trainer: Trainer, state: TrainState) -> DryRun:
+def _measured_on(data: TrainingData, stage: Stage) -> str:
+    if data.training is data.validation:
+        return "all positions, none held out"
+    return "held-out games" if stage.number == 3 else "held-out positions"
+
+
+def _require_goal(stage: Stage, summary: Summary) -> None:
+    """Stop a run whose stage has not learned enough for the next one.
+
+    Raises:
+        TrainingError: the best epoch is below the threshold.
+    """
+    best = next(iter(summary.best.values()))
+    if stage.goal is None or stage.goal.is_reached(best.metrics):
+        return
+    number, name = stage.number, stage.goal.metric.replace("_", " ")
+    head = "reachable" if number == 1 else "legal-moves"
+    where = summary.checkpoint.parent
+    raise TrainingError(
+        f"stage {number} ({stage.name}): {name} {stage.goal.value(best.metrics):.4f} "
+        f"after {summary.epochs} epochs, below --stage{number}-threshold "
+        f"{stage.goal.threshold:g}. Its checkpoint is kept: go on with "
+        f"--resume-backbone-from {where} --resume-{head}-head-from {where}, with more "
+        f"--stage{number}-max-epochs, or with a lower threshold"
+    )
+
+
+def _try_one_batch(prepared: Prepared) -> DryRun:
+    trainer, state = prepared.trainer, prepared.state()
     begin = time.perf_counter()
     batch = next(trainer.training.batches(trainer.train.start_epoch))
     state.network.train()
-    sums = accumulate_gradients(state.network, [batch], trainer.loss, trainer.compute)
+    sums = accumulate_gradients(state.network, [batch], trainer.task, trainer.compute)
     gradients = [p.grad for p in state.network.parameters() if p.grad is not None]
     norm = float(torch.nn.utils.get_total_norm(gradients))
-    loss = float(sums.sums_4[0]) / sums.rows
+    loss = float(sums.sums[0]) / sums.rows
     return DryRun(sums.rows, loss, norm, time.perf_counter() - begin)
 
 
@@ -124,24 +224,22 @@ class _Before(Hook):
     """Keeps the untrained network's metrics and passes epochs to the reporter."""
 
     reporter: Reporter
-    metrics: list[PolicyValueMetrics] = field(default_factory=list)
+    metrics: list[Metrics] = field(default_factory=list)
 
-    def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
+    def on_start(self, state: TrainState, before: Metrics) -> None:
         self.metrics.append(before)
         self.reporter.epoch(0, before, frozenset())
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
+        self, state: TrainState, metrics: Metrics, best: frozenset[str]
     ) -> None:
         self.reporter.epoch(state.epoch, metrics, best)
 
 
-def _finish(
-    folders: RunFolders, data: TrainingData, state: TrainState, before: _Before
-) -> Summary:
-    """Export the best network, compare it with its checkpoint, and sum up."""
-    best = load_checkpoint(folders.models / BEST)
-    path = folders.models / "best.onnx"
+def _export(models: Path, data: TrainingData) -> Exported:
+    """Export the best network and compare it with its checkpoint."""
+    best = load_checkpoint(models / BEST)
+    path = models / "best.onnx"
     metadata = {
         "training.step": str(best.state["step"]),
         "training.epoch": str(best.state["epoch"]),
@@ -154,15 +252,7 @@ def _finish(
     batch = next(iter(data.validation_batches.batches(0)))
     board_BS = batch.board_BS[:VERIFIED_POSITIONS]
     hand_BH = batch.hand_BH[:VERIFIED_POSITIONS]
-    return Summary(
-        before=before.metrics[0],
-        best=state.best,
-        epochs=state.epoch,
-        checkpoint=folders.models / BEST,
-        onnx=path,
-        tensorboard=folders.logs,
-        onnx_difference=verify_onnx(path, best.network, board_BS, hand_BH),
-    )
+    return Exported(path, verify_onnx(path, best.network, board_BS, hand_BH))
 
 
 def _make_folders(config: RunConfig) -> RunFolders:
@@ -192,10 +282,11 @@ def _make_folders(config: RunConfig) -> RunFolders:
     raise ConfigError(f"--model-dir: no free name like {base}")
 
 
-def _record(config: RunConfig, shards: AnyShards) -> dict[str, object]:
+def _record(prepared: Prepared) -> dict[str, object]:
     return {
         "maou_version": __version__,
         "torch_version": torch.__version__,
-        "data_fingerprint": shards.fingerprint(),
-        **as_plain(config),
+        "data_fingerprint": prepared.data.shards.fingerprint(),
+        "stage": prepared.stage.number,
+        **as_plain(prepared.stage.config),
     }

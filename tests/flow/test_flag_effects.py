@@ -114,7 +114,7 @@ ROWS: dict[str, Row] = {
     "--dry-run": Row(("--dry-run",), says="Dry run: "),
     "--config": Row(("--config", "{config}"), rows),
     "--input-path": Row(("--input-path", "{other}"), weights),
-    "--input-format": Row(("--input-format", "preprocess"), says="no shards here"),
+    "--input-format": Row(("--input-format", "preprocess"), says="holds hcpe records"),
     "--input-file-packed": Row(("--input-file-packed",), says="has no effect"),
     "--input-cache-mode": Row(("--input-cache-mode", "mmap"), says="deprecated"),
     "--batch-size": Row(("--batch-size", "25"), steps),
@@ -127,6 +127,14 @@ ROWS: dict[str, Row] = {
         ("--dataloader-workers", "1"), says="--dataloader-workers 1"
     ),
     "--prefetch-factor": Row(("--prefetch-factor", "2"), says="has no effect"),
+    "--cache-transforms": Row(
+        ("--cache-transforms", "--dataloader-workers", "1"),
+        says="--cache-transforms has no effect",
+    ),
+    "--loader-timeout": Row(
+        ("--loader-timeout", "0.001", "--dataloader-workers", "1"),
+        says="no batch came for 0.001 s",
+    ),
     "--pin-memory": Row(("--pin-memory",), says="--pin-memory has no effect"),
     "--epoch": Row(("--epoch", "2"), steps),
     "--start-epoch": Row(("--start-epoch", "3"), says="after epoch 4"),

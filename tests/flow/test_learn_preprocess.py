@@ -132,7 +132,7 @@ def test_a_folder_without_the_pair_is_split_by_shard_or_row(tmp_path, folders, c
             "dense preprocess records",
         ),
         ("dense-npy", (), "preprocess"),
-        ("hcpe", ("--input-format", "preprocess"), "no shards here"),
+        ("hcpe", ("--input-format", "preprocess"), "holds hcpe records"),
     ],
 )
 def test_records_of_another_kind_are_refused_by_name(

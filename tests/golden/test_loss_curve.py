@@ -25,6 +25,7 @@ from maou.train.hooks import Hook
 from maou.train.loop import Trainer
 from maou.train.state import TrainState
 from maou.train.step import StepSums
+from maou.train.task import PolicyValueTask
 
 RECORDED = Path(__file__).parent / "loss_curve.json"
 STEPS, BATCH = 20, 48
@@ -35,7 +36,7 @@ class _Curve(Hook):
         self.losses: list[list[float]] = []
 
     def on_step(self, state: TrainState, sums: StepSums, waited: float) -> None:
-        self.losses.append((sums.sums_4[:3] / sums.rows).tolist())
+        self.losses.append((sums.sums[:3] / sums.rows).tolist())
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def curve(shards: Path, *, streaming: bool, workers: int = 0) -> list[list[float
         validation=data.validation_batches,
         batch_size=BATCH,
         train=TrainConfig(epochs=1),
-        loss=LossConfig(),
+        task=PolicyValueTask(LossConfig()),
         optim=OptimConfig(),
         compute=resolve_compute("cpu"),
     )

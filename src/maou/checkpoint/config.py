@@ -42,7 +42,19 @@ class WarmStartConfig(Settings):
 
     resume_backbone_from: Path | None = setting(
         None,
-        f"Start with the backbone's parameters of {_SOURCE}",
+        f"Start the (first) stage with the backbone's parameters of {_SOURCE}",
+        WARM_START,
+        metavar="PATH",
+    )
+    resume_reachable_head_from: Path | None = setting(
+        None,
+        f"Stage 1: start with the reachable squares head's parameters of {_SOURCE}",
+        WARM_START,
+        metavar="PATH",
+    )
+    resume_legal_moves_head_from: Path | None = setting(
+        None,
+        f"Stage 2: start with the legal moves head's parameters of {_SOURCE}",
         WARM_START,
         metavar="PATH",
     )

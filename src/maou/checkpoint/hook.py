@@ -7,8 +7,8 @@ from typing import Any
 
 from maou.checkpoint.save import save_checkpoint
 from maou.train.hooks import Hook
-from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import TrainState
+from maou.train.task import Metrics
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class CheckpointHook(Hook):
     split: bool = False
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
+        self, state: TrainState, metrics: Metrics, best: frozenset[str]
     ) -> None:
         """Save the epoch's end."""
         save_checkpoint(self.run_folder, state, self.record, best, split=self.split)

@@ -57,6 +57,12 @@ def load_checkpoint(path: Path) -> LoadedCheckpoint:
     """
     folder = find_checkpoint(path)
     state, tensors = read_checkpoint(folder)
+    heads = set(state.get("heads", ()))
+    if heads != {"policy_head", "value_head"}:
+        raise CheckpointError(
+            f"{folder}: a network with {', '.join(sorted(heads)) or 'no heads'}, as "
+            "stages 1 and 2 train; needed is one with policy and value (stage 3)"
+        )
     try:
         network = build_network(ModelConfig(**state["model"]))
     except (ConfigError, TypeError) as error:

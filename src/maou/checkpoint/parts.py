@@ -1,6 +1,6 @@
 """A file for each part of a network, beside the file of the whole.
 
-A part is a child of the network (`backbone`, `policy_head`, `value_head`). Its file
+A part is a child of the network (`backbone`, `policy_head`, ...). Its file
 holds its tensors by their names within the part; its header says which part of which
 network it is.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from maou.model.network import Network
+from maou.model.network import BackboneNetwork
 from maou.settings import as_plain
 from maou.shogi.labels import LABEL_SCHEME
 
@@ -18,7 +18,7 @@ HEADER = "maou"
 """Key of the header's entry: a JSON object with `part`, `label_scheme`, `model`."""
 
 
-def save_parts(network: Network, folder: Path) -> None:
+def save_parts(network: BackboneNetwork, folder: Path) -> None:
     """Write `<part>.safetensors` for every part of a network."""
     for part, module in network.named_children():
         tensors = {

@@ -30,8 +30,12 @@ MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
 LAST, BEST = "last", "best"
-BEST_LINKS = {"total": BEST, "policy": "best-policy", "value": "best-value"}
-"""The link that names the best checkpoint by each loss."""
+BEST_LINKS = {
+    **dict.fromkeys(("total", "element_accuracy", "f1"), BEST),
+    "policy": "best-policy",
+    "value": "best-value",
+}
+"""The link that names the best checkpoint by each of the tasks' criteria."""
 FORMAT_VERSION = 1
 
 
@@ -49,7 +53,7 @@ def save_checkpoint(
         run_folder: the run's folder; made if missing.
         state: what to save.
         record: the run's settings, for `state.json`.
-        best: the losses (keys of `BEST_LINKS`) by which it is the best so far.
+        best: the criteria (keys of `BEST_LINKS`) by which it is the best so far.
         split: whether to write a file for each part of the network too.
 
     Returns:
@@ -121,6 +125,7 @@ def _state_json(
         "best": {by: asdict(best) for by, best in state.best.items()},
         "last": None if state.last is None else asdict(state.last),
         "model": as_plain(state.network.config),
+        "heads": state.network.heads,
         "optimizer_groups": groups,
         "settings": dict(record),
     }

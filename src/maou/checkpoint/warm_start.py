@@ -19,7 +19,7 @@ from maou.checkpoint.fit import fill
 from maou.checkpoint.load import find_checkpoint, read_checkpoint
 from maou.checkpoint.parts import HEADER
 from maou.errors import CheckpointError
-from maou.model.network import Network
+from maou.model.network import BackboneNetwork
 from maou.settings import settings_of
 from maou.shogi.labels import LABEL_SCHEME
 
@@ -37,23 +37,41 @@ def sources_of(config: WarmStartConfig) -> dict[str, tuple[str, Path]]:
     return given
 
 
-def warm_start(network: Network, config: WarmStartConfig) -> None:
+def warm_start(
+    network: BackboneNetwork, config: WarmStartConfig, *, backbone: bool = True
+) -> None:
     """Fill the parts of a network that the configuration names a source for.
+
+    Args:
+        network: what to fill; sources of parts that it does not have are left alone.
+        config: the sources.
+        backbone: whether to fill the backbone too.
 
     Raises:
         CheckpointError: a source cannot be read, or does not fit its part; the
             message names the flag.
     """
     for part, (flag, path) in sources_of(config).items():
+        if part not in network.heads and not (part == "backbone" and backbone):
+            continue
         try:
-            tensors, origin = _read(path, part)
-            ours = network.config.model_architecture
-            theirs = origin.get("model", {}).get("model_architecture", ours)
-            other = f" (the file is of a {theirs} network)" if theirs != ours else ""
-            source = f"{path}: does not fit the {part} of this {ours} network{other}"
-            fill(network.get_submodule(part), tensors, source)
+            fill_part(network, part, path)
         except CheckpointError as error:
             raise CheckpointError(f"{flag} {error}") from error
+
+
+def fill_part(network: BackboneNetwork, part: str, path: Path) -> None:
+    """Fill one part of a network from a part file, a whole network or a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read, or does not fit.
+    """
+    tensors, origin = _read(path, part)
+    ours = network.config.model_architecture
+    theirs = origin.get("model", {}).get("model_architecture", ours)
+    other = f" (the file is of a {theirs} network)" if theirs != ours else ""
+    source = f"{path}: does not fit the {part} of this {ours} network{other}"
+    fill(network.get_submodule(part), tensors, source)
 
 
 def _read(path: Path, part: str) -> tuple[dict[str, Tensor], Mapping[str, Any]]:

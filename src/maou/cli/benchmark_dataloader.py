@@ -23,8 +23,8 @@ _SOURCE_FIELDS = ("input_path", "input_format", "input_file_packed")
 def command(**values: Any) -> None:
     """Measure how fast training batches are made from your data, for each setting.
 
-    Tries streaming and both cache modes with each number of workers, and prints the
-    flags of the fastest.
+    Tries streaming and both cache modes with each number of workers, with and without
+    --cache-transforms where that matters, and prints the flags of the fastest.
     """
     source = build(SourceConfig, values)
     config = build(DataloaderBenchmarkConfig, values)

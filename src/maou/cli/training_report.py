@@ -1,12 +1,13 @@
 """A training run on the terminal: plan, progress lines, result."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from maou.cli import console
 
 if TYPE_CHECKING:  # the run's side imports torch; help texts must not
     from maou.logs.report import DryRun, Health, Plan, Summary
-    from maou.train.metrics import PolicyValueMetrics
+    from maou.train.task import Metrics
 
 _ROWS = (
     ("policy top-1", "policy_top1", "{:.2%}"),
@@ -17,14 +18,35 @@ _ROWS = (
     ("value BCE", "value_bce", "{:.4f}"),
     ("value sign accuracy", "value_sign_accuracy", "{:.2%}"),
     ("value calibration error", "value_calibration_error", "{:.4f}"),
+    ("element accuracy", "element_accuracy", "{:.3%}"),
+    ("exact match", "exact_match", "{:.2%}"),
+    ("F1", "f1", "{:.4f}"),
+    ("precision", "precision", "{:.4f}"),
+    ("recall", "recall", "{:.4f}"),
     ("total loss", "total_loss", "{:.4f}"),
 )
 
+_SHORT = (
+    ("loss", "total_loss", "{:.4f}"),
+    ("policy", "policy_loss", "{:.4f}"),
+    ("value", "value_loss", "{:.4f}"),
+    ("top-1", "policy_top1", "{:.2%}"),
+    ("top-5", "policy_top5", "{:.2%}"),
+    ("cross-entropy", "policy_cross_entropy", "{:.4f}"),
+    ("Brier", "value_brier", "{:.4f}"),
+    ("accuracy", "element_accuracy", "{:.3%}"),
+    ("exact", "exact_match", "{:.2%}"),
+    ("F1", "f1", "{:.4f}"),
+)
+"""What a single line shows, of whatever there is."""
 
-def metric_rows(*columns: "PolicyValueMetrics") -> list[tuple[str, ...]]:
+
+def metric_rows(*columns: "Metrics") -> list[tuple[str, ...]]:
     """Lay metrics out: a row each, a column for each set."""
     rows = []
     for title, name, form in _ROWS:
+        if not hasattr(columns[0], name):
+            continue
         cells = [getattr(metrics, name) for metrics in columns]
         shown = ("-" if cell is None else form.format(cell) for cell in cells)
         rows.append((title, *shown))
@@ -37,40 +59,37 @@ class TerminalReporter:
     def __init__(self, origin: dict[str, str]) -> None:
         """Take the file that each setting came from, by field; others were flags."""
         self._origin = origin
+        self._told: set[str] = set()  # what all stages of a run have in common
 
     def plan(self, plan: "Plan") -> None:
         """Show the plan, what was set, and the warnings."""
+        if plan.title:
+            console.note(plan.title)
         for name, text in plan.facts.items():
             console.note(f"{name:>17}  {text}")
-        for item in plan.changed:
+        for item in plan.changed if not self._told else ():
             origin = self._origin.get(item.name, "command line")
             shown = f"{item.flag} {_shown(item.value)}".rstrip()
             console.note(f"{'set':>17}  {shown}  ({origin})")
         for warning in plan.warnings:
-            console.warn(warning)
+            if warning not in self._told:
+                console.warn(warning)
+        self._told.update(("settings", *plan.warnings))
 
     def health(self, health: "Health") -> None:
         """Show one line."""
         share = health.step / health.total_steps
         console.note(
             f"epoch {health.epoch}  step {health.step:,}/{health.total_steps:,} "
-            f"({share:.0%})  policy {health.policy_loss:.4f}  "
-            f"value {health.value_loss:.4f}  top-1 {health.top1:.1%}  "
+            f"({share:.0%})  {_line(health.means)}  "
             f"lr {health.learning_rate:.2e}  {health.rows_per_second:,.0f} pos/s  "
             f"waiting {health.waiting:.1%}  ETA {_duration(health.eta)}"
         )
 
-    def epoch(
-        self, number: int, metrics: "PolicyValueMetrics", best: frozenset[str]
-    ) -> None:
+    def epoch(self, number: int, metrics: "Metrics", best: frozenset[str]) -> None:
         """Show an epoch's validation."""
         when = f"after epoch {number}" if number else "before training"
-        console.note(
-            f"validation {when}: loss {metrics.total_loss:.4f}  "
-            f"top-1 {metrics.policy_top1:.2%}  top-5 {metrics.policy_top5:.2%}  "
-            f"cross-entropy {metrics.policy_cross_entropy:.4f}  "
-            f"Brier {metrics.value_brier:.4f}" + _best_by(best)
-        )
+        console.note(f"validation {when}: {_line(vars(metrics))}" + _best_by(best))
 
     def dry_run(self, result: "DryRun") -> None:
         """Show what one real batch did."""
@@ -82,22 +101,38 @@ class TerminalReporter:
 
     def finished(self, summary: "Summary") -> None:
         """Show what the run learned, and where it is."""
-        before, total = summary.before, summary.best["total"]
-        title = f"Held-out games: {total.metrics.rows:,} positions"
-        if before.rows != total.metrics.rows:
+        before, best = summary.before, next(iter(summary.best.values()))
+        title = f"{summary.title}, " if summary.title else ""
+        title += f"{summary.measured_on}: {best.metrics.rows:,} positions"
+        if before.rows != best.metrics.rows:
             title += f" (before: the first {before.rows:,})"
-        headings = ("", "before", f"epoch {total.epoch} (best)")
-        console.table(headings, metric_rows(before, total.metrics), title)
+        headings = ("", "before", f"epoch {best.epoch} (best)")
+        title = title[0].upper() + title[1:]
+        console.table(headings, metric_rows(before, best.metrics), title)
         heads = [
-            f"{head}: epoch {summary.best[head].epoch}" for head in ("policy", "value")
+            f"{head}: epoch {summary.best[head].epoch}"
+            for head in ("policy", "value")
+            if head in summary.best
         ]
-        console.say(f"best by head {', '.join(heads)} (of {summary.epochs})")
+        if heads:
+            console.say(f"best by head {', '.join(heads)} (of {summary.epochs})")
         console.say(f"TensorBoard  tensorboard --logdir {summary.tensorboard}")
         console.say(f"checkpoint   {summary.checkpoint}")
-        console.say(
-            f"ONNX         {summary.onnx} (differs from the checkpoint by at most "
-            f"{summary.onnx_difference:.1e})"
-        )
+        if summary.onnx is not None:
+            console.say(
+                f"ONNX         {summary.onnx.path} (differs from the checkpoint by at "
+                f"most {summary.onnx.difference:.1e})"
+            )
+
+
+def _line(values: Mapping[str, object]) -> str:
+    """Lay some means out on one line."""
+    shown = ((title, values.get(name), form) for title, name, form in _SHORT)
+    return "  ".join(
+        f"{title} {form.format(value)}"
+        for title, value, form in shown
+        if value is not None
+    )
 
 
 def _best_by(best: frozenset[str]) -> str:

@@ -30,7 +30,7 @@ BYTES_PER_POSITION = _POSITION + _LABEL
 
 
 class PositionBatch(ABC):
-    """B positions from the side to move; S = 81 squares, H = 14, M = 1496 labels."""
+    """B positions from the side to move; S = 81 squares, H = 14 hand counts."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -46,15 +46,6 @@ class PositionBatch(ABC):
     def hand_BH(self) -> Tensor:
         """Hand counts, own seven then the opponent's, uint8 [B, 14]."""
 
-    @property
-    @abstractmethod
-    def value_B(self) -> Tensor:
-        """Result for the side to move, float32 [B]: 1 won, 0.5 drawn, 0 lost."""
-
-    @abstractmethod
-    def policy_target(self) -> Tensor:
-        """Labels int64 [B], or the share of each label float32 [B, 1496]."""
-
     @abstractmethod
     def pin_memory(self) -> Self:
         """Copy to page-locked memory (a DataLoader calls this)."""
@@ -64,8 +55,21 @@ class PositionBatch(ABC):
         """Move to the device, without waiting where memory is page-locked."""
 
 
+class PlayedBatch(PositionBatch):
+    """Positions of games, with what was played and how it ended; M = 1496 labels."""
+
+    @property
+    @abstractmethod
+    def value_B(self) -> Tensor:
+        """Result for the side to move, float32 [B]: 1 won, 0.5 drawn, 0 lost."""
+
+    @abstractmethod
+    def policy_target(self) -> Tensor:
+        """Labels int64 [B], or the share of each label float32 [B, 1496]."""
+
+
 @dataclass(frozen=True)
-class Batch(PositionBatch):
+class Batch(PlayedBatch):
     """Positions with the one move that was played in each.
 
     Attributes:
@@ -132,7 +136,7 @@ def new_batch(count: int) -> tuple[Batch, Samples]:
 
 
 @dataclass(frozen=True)
-class SoftBatch(PositionBatch):
+class SoftBatch(PlayedBatch):
     """Positions with all moves that were played in each, and their shares.
 
     Attributes:
@@ -211,3 +215,72 @@ def soft_batch(
         torch.from_numpy(np.concatenate(positions)),
         torch.from_numpy(np.concatenate(entries)),
     )
+
+
+@dataclass(frozen=True)
+class FlagBatch(PositionBatch):
+    """Positions with K yes-or-no targets each, as stages 1 and 2 learn them.
+
+    Attributes:
+        buffer: uint8 [(95 + P) * B]: all boards, all hands, all flags as P = K / 8
+            bytes (rounded up), least significant bit first.
+        flags: K, the number of targets of a position.
+    """
+
+    buffer: Tensor
+    flags: int
+
+    def __len__(self) -> int:
+        """Return the number of positions."""
+        return self.buffer.shape[0] // self._bytes
+
+    @property
+    def _bytes(self) -> int:
+        return N_SQUARES + HAND_SIZE + -(-self.flags // 8)
+
+    def _part(self, begin: int, end: int) -> Tensor:
+        part = self.buffer[begin * len(self) : end * len(self)]
+        return part.view(-1, end - begin)
+
+    @property
+    def board_BS(self) -> Tensor:
+        """Piece ids, uint8 [B, 81]."""
+        return self._part(0, N_SQUARES)
+
+    @property
+    def hand_BH(self) -> Tensor:
+        """Hand counts, uint8 [B, 14]."""
+        return self._part(N_SQUARES, N_SQUARES + HAND_SIZE)
+
+    def flags_BK(self) -> Tensor:
+        """Unpack the targets where the batch is, float32 [B, K] of 0 and 1."""
+        packed_BP = self._part(N_SQUARES + HAND_SIZE, self._bytes)
+        bit = torch.arange(8, dtype=torch.uint8, device=packed_BP.device)
+        bits_BP8 = (packed_BP[:, :, None] >> bit) & 1
+        return bits_BP8.flatten(1)[:, : self.flags].float()
+
+    def pin_memory(self) -> "FlagBatch":
+        """Copy to page-locked memory."""
+        return FlagBatch(self.buffer.pin_memory(), self.flags)
+
+    def to(self, device: torch.device) -> "FlagBatch":
+        """Move to the device."""
+        return FlagBatch(self.buffer.to(device, non_blocking=True), self.flags)
+
+
+def flag_batch(
+    board_BS: npt.NDArray[np.uint8],
+    hand_BH: npt.NDArray[np.uint8],
+    packed_BP: npt.NDArray[np.uint8],
+    flags: int,
+) -> FlagBatch:
+    """Lay out positions and their targets.
+
+    Args:
+        board_BS: piece ids, uint8 [B, 81].
+        hand_BH: hand counts, uint8 [B, 14].
+        packed_BP: targets as bits, least significant first, uint8 [B, P].
+        flags: how many targets a position has.
+    """
+    parts = [part.reshape(-1) for part in (board_BS, hand_BH, packed_BP)]
+    return FlagBatch(torch.from_numpy(np.concatenate(parts)), flags)

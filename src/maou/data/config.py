@@ -3,9 +3,17 @@
 from dataclasses import dataclass
 
 from maou.settings import Settings, setting
+from maou.sources.config import STAGES
 
 DATA = "Data"
 LOADER = "Data loading"
+
+MAP_CACHE = 4 * 2**30
+"""Bytes that a map-style dataset may take when it is decoded: 42 million positions."""
+
+STREAM_CACHE = 512 * 2**20
+"""Bytes of decoded rows that streaming may keep, in all its processes together: 5
+million positions, so that streaming stays within 1.5 GB."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +79,51 @@ class DataConfig(Settings):
         "Prepare batches in page-locked memory, for faster transfers to a GPU.",
         LOADER,
     )
+    cache_transforms: bool | None = setting(
+        None,
+        "Keep decoded rows in memory, so that batches need no decoding: up to 4 GiB "
+        "map-style, up to 512 MiB streaming (there from the second epoch on, and for "
+        "hcpe without workers only). If hcpe rows do not all fit, none are kept.",
+        LOADER,
+        shown_default="on for hcpe, off for preprocess",
+    )
+    loader_timeout: float = setting(
+        120.0,
+        "Seconds to wait for a batch before the run says what holds it up: with "
+        "workers it ends, without it goes on waiting.",
+        LOADER,
+        above=0,
+    )
+    stage2_test_ratio: float = setting(
+        0.0,
+        "Share of the stage 2 positions held out to measure F1, streaming or not; 0 "
+        "measures on the training positions.",
+        STAGES,
+        minimum=0,
+        below=1,
+    )
+
+    def cannot_cache(self, *, streaming: bool, hcpe: bool) -> str:
+        """Say why --cache-transforms cannot keep anything in this mode; else nothing.
+
+        Args:
+            streaming: whether training reads a window instead of all rows.
+            hcpe: whether the rows are hcpe records.
+        """
+        if not hcpe and not streaming:
+            return "a map-style dataset holds such records decoded anyway"
+        if hcpe and streaming and self.dataloader_workers:
+            return (
+                "with workers, streaming decodes each row in one process only "
+                "(use --no-streaming or --dataloader-workers 0)"
+            )
+        return ""
+
+    def cache_limit(self, *, streaming: bool, hcpe: bool) -> int:
+        """Return how many bytes of decoded rows a process may keep; 0 keeps none."""
+        wanted = hcpe if self.cache_transforms is None else self.cache_transforms
+        if not wanted or self.cannot_cache(streaming=streaming, hcpe=hcpe):
+            return 0
+        if not streaming:
+            return MAP_CACHE
+        return STREAM_CACHE // max(1, self.dataloader_workers)

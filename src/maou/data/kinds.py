@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maou.data.batch import PositionBatch, new_batch, soft_batch
+from maou.data.batch import PlayedBatch, PositionBatch, new_batch, soft_batch
 from maou.data.soft_rows import SoftRows, join_soft, take_soft
 from maou.errors import DataError
 from maou.shogi.hcp import decode_hcp
@@ -64,6 +64,27 @@ class RowKind(ABC):
         """
 
 
+def mirrored_boards(
+    board_BS: npt.NDArray[np.uint8], mirrored_B: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.uint8]:
+    """Mirror the chosen boards left to right, uint8 [B, 81]."""
+    return np.where(mirrored_B[:, None], board_BS[:, MIRROR_BOARD], board_BS)
+
+
+def refuse_damaged(
+    status_B: npt.NDArray[np.integer[Any]], index: Index, locate: Locate
+) -> None:
+    """Refuse a batch of which a sample's status is not zero.
+
+    Raises:
+        DataError: names the first such row.
+    """
+    if status_B.any():
+        bad = int(np.flatnonzero(status_B)[0])
+        text = SAMPLE_STATUS_TEXT[int(status_B[bad])]
+        raise DataError(f"{locate(int(index[bad]))}: {text}")
+
+
 class HcpeRows(RowKind):
     """Raw hcpe records, uint8 [n, 38]; decoded when a batch is made."""
 
@@ -94,16 +115,12 @@ class HcpeRows(RowKind):
         index: Index,
         locate: Locate,
         mirrored_B: npt.NDArray[np.bool_] | None = None,
-    ) -> PositionBatch:
+    ) -> PlayedBatch:
         """Decode records."""
         batch, samples = new_batch(len(index))
-        decode_samples(rows, index, samples)
-        if samples.status_B.any():
-            bad = int(np.flatnonzero(samples.status_B)[0])
-            raise DataError(
-                f"{locate(int(index[bad]))}: "
-                f"{SAMPLE_STATUS_TEXT[int(samples.status_B[bad])]}"
-            )
+        # Rows that lie together decode a third faster than rows from all over.
+        decode_samples(rows[index], out=samples)
+        refuse_damaged(samples.status_B, index, locate)
         if mirrored_B is not None:
             mirror_samples(samples, mirrored_B)
         return batch
@@ -138,14 +155,13 @@ class SoftTargetRows(RowKind):
         index: Index,
         locate: Locate,
         mirrored_B: npt.NDArray[np.bool_] | None = None,
-    ) -> PositionBatch:
+    ) -> PlayedBatch:
         """Lay out records; nothing can be wrong with them any more."""
         taken = take_soft(rows, index)
         board_BS, labels = taken.board_BS, taken.labels
         sizes_B = np.diff(taken.offsets)
         if mirrored_B is not None:
-            flipped = board_BS[:, MIRROR_BOARD]
-            board_BS = np.where(mirrored_B[:, None], flipped, board_BS)
+            board_BS = mirrored_boards(board_BS, mirrored_B)
             labels = np.where(
                 np.repeat(mirrored_B, sizes_B), MIRROR_LABEL[labels], labels
             ).astype(np.int16)

@@ -2,20 +2,33 @@
 
 The batches of an epoch and their order depend on the data, the seed and the epoch
 alone. Workers start by `spawn`, so they inherit no threads and no open GPU. An error in
-a worker arrives as the same one-line DataError that it would be here.
+a worker arrives as the same one-line DataError that it would be here. A worker that is
+killed, or that gives nothing for too long, is a TrainingError that says what it did.
 """
 
+import functools
 import signal
+import sys
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from maou.data import activity
 from maou.data.batch import PositionBatch
 from maou.data.config import DataConfig
 from maou.data.map_style import MapRows, MapTask
 from maou.data.streaming import StreamingRows
+from maou.data.waiting import (
+    name_worker_deaths,
+    says_worker_died,
+    stall_error,
+    wait_for_start,
+    watched,
+    worker_died,
+)
 from maou.errors import DataError, TrainingError
 
 
@@ -90,9 +103,22 @@ class _Tasks:
         return len(self._rows) - self.start
 
 
-def _ignore_interrupt(worker: int) -> None:  # noqa: ARG001
-    """Leave Ctrl-C to the main process, which ends its workers."""
+def _tell_unless_alone(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print an error of a worker's thread, unless the main process just went away."""
+    if not issubclass(kind, (ConnectionError, EOFError)):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _begin_worker(steps: torch.Tensor, worker: int) -> None:
+    """Write steps to this worker's row, and leave Ctrl-C to the main process.
+
+    That one ends its workers; a batch that it no longer fetches is nothing to tell.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _tell_unless_alone
+    activity.write_to(steps[worker].numpy())
 
 
 class Loader:
@@ -106,14 +132,25 @@ class Loader:
     def __init__(self, rows: StreamingRows | MapRows, config: DataConfig) -> None:
         """Start no process yet; workers start with the first epoch."""
         self._rows = rows
+        self._config = config
         self._pin = config.pin_memory and torch.cuda.is_available()
+        self._steps = torch.zeros(
+            (config.dataloader_workers, activity.COLUMNS), dtype=torch.int64
+        )
+        self._paths = [shard.path for shard in rows.side.shards]
         self._tasks: _Tasks | None = None
         self._stream: _StreamInWorkers | None = None
         self._workers: DataLoader[Any] | None = None
-        if config.dataloader_workers:
-            self._workers = self._start(config)
 
-    def _start(self, config: DataConfig) -> "DataLoader[Any]":
+    @property
+    def caching(self) -> str:
+        """What becomes of decoded rows, for people; empty if none are kept."""
+        return self._rows.reader.caching
+
+    def _prepare(self) -> "DataLoader[Any]":
+        """Make the DataLoader; its workers start when it is first iterated."""
+        config = self._config
+        self._steps.share_memory_()  # type: ignore[no-untyped-call]
         common: dict[str, Any] = {
             "batch_size": None,
             "num_workers": config.dataloader_workers,
@@ -121,7 +158,8 @@ class Loader:
             "persistent_workers": True,
             "multiprocessing_context": "spawn",
             "pin_memory": self._pin,
-            "worker_init_fn": _ignore_interrupt,
+            "worker_init_fn": functools.partial(_begin_worker, self._steps),
+            "timeout": config.loader_timeout,
             # Its own, or having workers would change what the network draws.
             "generator": torch.Generator(),
         }
@@ -142,12 +180,14 @@ class Loader:
 
         Raises:
             DataError: a row is damaged, or a file cannot be read.
+            TrainingError: a worker died, or nothing came for `loader_timeout` seconds.
         """
-        if self._workers is not None:
-            yield from self._from_workers(self._workers, epoch, start)
+        if self._config.dataloader_workers:
+            yield from self._from_workers(epoch, start)
             return
-        for batch in self._here(epoch, start):
-            yield batch.pin_memory() if self._pin else batch
+        with watched(self._config.loader_timeout, self._paths):
+            for batch in self._here(epoch, start):
+                yield batch.pin_memory() if self._pin else batch
 
     def _here(self, epoch: int, start: int) -> Iterator[PositionBatch]:
         if isinstance(self._rows, MapRows):
@@ -156,26 +196,35 @@ class Loader:
         else:
             yield from self._rows.batches(epoch, start)
 
-    def _from_workers(
-        self, workers: "DataLoader[Any]", epoch: int, start: int
-    ) -> Iterator[PositionBatch]:
+    def _from_workers(self, epoch: int, start: int) -> Iterator[PositionBatch]:
+        if self._workers is None:
+            with watched(self._config.loader_timeout, self._paths):
+                self._workers = self._prepare()
         if self._tasks is not None:
             self._tasks.epoch, self._tasks.start = epoch, start
         if self._stream is not None:
             self._stream.set_place(epoch, start)
-        items = iter(workers)
-        while True:
-            try:
-                item = next(items, None)
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                raise TrainingError(
-                    f"a loader process died ({error}); if memory ran out, use fewer "
-                    "--dataloader-workers or a smaller --prefetch-factor"
-                ) from error
-            if item is None:
-                return
-            if isinstance(item, _Failure):
-                raise DataError(item.message)
-            yield item
+        number = start
+        try:
+            items = iter(self._workers)
+            name_worker_deaths()
+            table = self._steps.numpy()
+            wait_for_start(table)
+            for item in items:
+                if isinstance(item, _Failure):
+                    raise DataError(item.message)
+                yield item
+                number += 1
+        except TrainingError:
+            raise
+        except (ConnectionError, EOFError) as error:  # killed while it handed over
+            raise worker_died(error) from error
+        except RuntimeError as error:
+            if says_worker_died(error):
+                raise worker_died(error) from error
+            if "DataLoader timed out" not in str(error):
+                raise
+            wanted = f"batch {number} of epoch {epoch + 1}"
+            table = self._steps.numpy()
+            timeout = self._config.loader_timeout
+            raise stall_error(timeout, wanted, table, self._paths) from error

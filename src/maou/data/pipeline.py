@@ -6,25 +6,30 @@ import numpy as np
 from typing_extensions import TypeIs
 
 from maou.data.config import DataConfig
-from maou.data.kinds import SOFT_ROWS
+from maou.data.kinds import HCPE_ROWS, SOFT_ROWS, RowKind
 from maou.data.loader import Loader
-from maou.data.map_style import MapRows
-from maou.data.rows import SideRows, side_rows
+from maou.data.map_style import MapRows, shared_room
+from maou.data.rows import ReadableShard, SideRows, side_rows
 from maou.data.soft_rows import SoftShard
+from maou.data.stage_rows import STAGE_ROWS
 from maou.data.streaming import StreamingRows
-from maou.errors import DataError
+from maou.errors import ConfigError, DataError
 from maou.records.keys import key_of
 from maou.records.preprocess_shards import PreprocessShard
+from maou.records.shards import Shard
 from maou.records.split import (
     Split,
     split_by_game,
     split_by_marks,
     split_by_row,
+    split_by_shard,
     take_all,
 )
+from maou.records.stage_shards import StageShard
 from maou.sources.config import PREPROCESS, SourceConfig
 from maou.sources.local import (
     AnyShards,
+    PlayedShards,
     ShardSet,
     open_local_shards,
     open_preprocess_shards,
@@ -34,6 +39,12 @@ SIDES = ("train", "validation")
 
 VALIDATION_WINDOW = 131_072
 """Rows that validation holds at a time: 5 MB; its order does not matter."""
+
+BY_ROW_WARNING = (
+    "the records name no games, so positions of one game may be on both sides and "
+    "validation will flatter. Give several shards, or the train/ and validation/ "
+    "folders that maou pre-process writes."
+)
 
 
 @dataclass(frozen=True)
@@ -58,19 +69,26 @@ class TrainingData:
     validation_batches: StreamingRows
 
 
-def open_data(source: SourceConfig) -> AnyShards:
+def open_data(source: SourceConfig) -> PlayedShards:
     """Open the shards that a source names, reading headers only.
 
     Raises:
+        ConfigError: the source names none.
         DataError: nothing there, or a file is not what it should be.
     """
+    path = source.input_path
+    if path is None:
+        raise ConfigError(
+            "--input-path: is required; name a file or folder of shards (.hcpe, .npy, "
+            ".feather)"
+        )
     if source.input_format == PREPROCESS:
-        return open_preprocess_shards(source.input_path, source.input_file_packed)
-    return open_local_shards(source.input_path)
+        return open_preprocess_shards(path, source.input_file_packed)
+    return open_local_shards(path)
 
 
 def prepare_data(
-    shards: AnyShards, config: DataConfig, cache_mode: str = "file"
+    shards: PlayedShards, config: DataConfig, cache_mode: str = "file"
 ) -> TrainingData:
     """Split opened shards by game and make the loaders.
 
@@ -82,10 +100,56 @@ def prepare_data(
     Raises:
         DataError: the rows cannot be split or read.
     """
-    training, validation = split_sides(shards, config.test_ratio, config.seed)
+    sides = split_sides(shards, config.test_ratio, config.seed)
+    return _with_loaders(shards, sides, config, joined=cache_mode == "memory")
+
+
+def prepare_stage_data(
+    shards: ShardSet[StageShard], stage: int, config: DataConfig
+) -> TrainingData:
+    """Make the loaders of stage 1 or 2; the rows are never joined in one array.
+
+    Stage 1 has all cases there are, so none is held out: all are trained and measured.
+    Stage 2 is split by position where --stage2-test-ratio asks for it. Positions are
+    distinct and their legal moves follow from themselves, so no answer leaks.
+
+    Args:
+        shards: opened shards of the stage.
+        stage: 1 or 2.
+        config: split, order, batches and workers.
+
+    Raises:
+        DataError: the rows cannot be split or read.
+    """
+    kind = STAGE_ROWS[stage]
+    if stage == 2 and config.stage2_test_ratio > 0:
+        split = split_by_row(
+            shards.shards,
+            lambda index: shards.shards[index].ids(),
+            config.stage2_test_ratio,
+            config.seed,
+        )
+        sides = _sides(shards.shards, split, kind)
+    else:
+        every = take_all(shards.shards)
+        training = side_rows(shards.shards, every, validation=False, kind=kind)
+        sides = (training, training)
+    return _with_loaders(shards, sides, config, joined=False)
+
+
+def _with_loaders(
+    shards: AnyShards,
+    sides: tuple[SideRows, SideRows],
+    config: DataConfig,
+    *,
+    joined: bool,
+) -> TrainingData:
+    """Make the loaders of both sides; `joined` is for map-style data."""
+    training, validation = sides
     streaming = config.streaming
     if streaming is None:
         streaming = len(np.unique(training.bounds[:, 0])) > 1
+    limit = _cache_limit(config, training, streaming=streaming)
     rows: StreamingRows | MapRows
     if streaming:
         rows = StreamingRows(
@@ -94,6 +158,7 @@ def prepare_data(
             window_rows=config.shuffle_rows,
             seed=config.seed,
             mirror_probability=config.mirror_probability,
+            cache_limit=limit,
         )
     else:
         rows = MapRows(
@@ -101,7 +166,8 @@ def prepare_data(
             config.batch_size,
             config.seed,
             config.mirror_probability,
-            joined=cache_mode == "memory",
+            joined=joined,
+            cache_limit=limit,
         )
     return TrainingData(
         shards=shards,
@@ -114,8 +180,16 @@ def prepare_data(
     )
 
 
+def _cache_limit(config: DataConfig, training: SideRows, *, streaming: bool) -> int:
+    """Return how many bytes of decoded rows a process may keep."""
+    hcpe = training.kind is HCPE_ROWS
+    limit = config.cache_limit(streaming=streaming, hcpe=hcpe)
+    room = shared_room() if config.dataloader_workers and not streaming else None
+    return limit if room is None else min(limit, room // 2)
+
+
 def split_sides(
-    shards: AnyShards, test_ratio: float, seed: int
+    shards: PlayedShards, test_ratio: float, seed: int
 ) -> tuple[SideRows, SideRows]:
     """Split shards of either kind; give the training and the validation rows.
 
@@ -123,20 +197,22 @@ def split_sides(
         DataError: the rows cannot be split or read.
     """
     if holds_preprocess(shards):
-        soft = soft_shards(shards)
         split = _split_preprocess(shards, test_ratio, seed)
-        return (
-            side_rows(soft, split, validation=False, kind=SOFT_ROWS),
-            side_rows(soft, split, validation=True, kind=SOFT_ROWS),
-        )
+        return _sides(soft_shards(shards), split, SOFT_ROWS)
     split = split_by_game(shards.shards, test_ratio, seed)
+    return _sides(shards.shards, split, HCPE_ROWS)
+
+
+def _sides(
+    shards: tuple[ReadableShard, ...], split: Split, kind: RowKind
+) -> tuple[SideRows, SideRows]:
     return (
-        side_rows(shards.shards, split, validation=False),
-        side_rows(shards.shards, split, validation=True),
+        side_rows(shards, split, validation=False, kind=kind),
+        side_rows(shards, split, validation=True, kind=kind),
     )
 
 
-def all_rows(shards: AnyShards) -> SideRows:
+def all_rows(shards: PlayedShards) -> SideRows:
     """Take every row of shards of either kind, on one side."""
     if holds_preprocess(shards):
         soft = soft_shards(shards)
@@ -144,11 +220,19 @@ def all_rows(shards: AnyShards) -> SideRows:
     return side_rows(shards.shards, take_all(shards.shards), validation=False)
 
 
-def holds_preprocess(
-    shards: AnyShards,
-) -> TypeIs[ShardSet[PreprocessShard]]:
-    """Tell preprocess shards from hcpe shards."""
+def holds_preprocess(shards: AnyShards) -> TypeIs[ShardSet[PreprocessShard]]:
+    """Tell whether shards hold preprocess records."""
     return isinstance(shards.shards[0], PreprocessShard)
+
+
+def holds_games(shards: AnyShards) -> TypeIs[ShardSet[Shard]]:
+    """Tell whether shards hold hcpe records."""
+    return isinstance(shards.shards[0], Shard)
+
+
+def holds_stage(shards: AnyShards) -> TypeIs[ShardSet[StageShard]]:
+    """Tell whether shards hold records of stage 1 or 2."""
+    return isinstance(shards.shards[0], StageShard)
 
 
 def soft_shards(shards: ShardSet[PreprocessShard]) -> tuple[SoftShard, ...]:
@@ -172,13 +256,12 @@ def _split_preprocess(
         held_out = tuple(folder == "validation" for folder in folders)
         return split_by_marks(rows, held_out, "game, by pre-process")
     if len(rows) > 1:
-        keys = [key_of(seed, *_words(shard)) for shard in shards.shards]
-        held = [key < int(test_ratio * 2**64) for key in keys]
-        if not any(held) or all(held):
-            nearest = keys.index(max(keys) if all(held) else min(keys))
-            held[nearest] = not held[nearest]
-        return split_by_marks(rows, tuple(held), "shard")
-    return split_by_row(rows[0], test_ratio, seed)
+        hashes = [key_of(seed, *_words(shard)) for shard in shards.shards]
+        return split_by_shard(shards.shards, hashes, test_ratio)
+    numbers = np.arange(rows[0], dtype=np.uint64)
+    return split_by_row(
+        shards.shards, lambda _: iter((numbers,)), test_ratio, seed, BY_ROW_WARNING
+    )
 
 
 def _words(shard: PreprocessShard) -> list[int]:

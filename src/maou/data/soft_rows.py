@@ -8,7 +8,12 @@ import numpy.typing as npt
 
 from maou.errors import DataError
 from maou.records.preprocess import PackedBlock
-from maou.records.preprocess_shards import DenseShard, PackedShard, PreprocessShard
+from maou.records.preprocess_shards import (
+    DenseShard,
+    PackedShard,
+    PreprocessShard,
+    code_positions,
+)
 from maou.shogi.compiled import kernel
 from maou.shogi.hcp import STATUS_TEXT, decode_hcp
 from maou.shogi.squares import N_SQUARES
@@ -91,7 +96,7 @@ class SoftShard:
 
     def _from_dense(self, shard: DenseShard, start: int, stop: int) -> SoftRows:
         rows = shard.read(start, stop)
-        shard.codes(start, stop)  # checks the positions
+        code_positions(self.path, start, rows)  # checks them
         position, label = np.nonzero(rows["moveLabel"])
         sizes = np.bincount(position, minlength=len(rows))
         if (sizes == 0).any():

@@ -1,9 +1,9 @@
 """The streaming dataset: a bounded window of rows, shuffled, cut into batches.
 
 Memory is one window (and less than one batch) of rows, raw hcpe 38 bytes each, whatever
-the size of the data. Every worker reads every window, which costs little beside
-decoding, and decodes only its own batches; so the batches are the same for any worker
-count.
+the size of the data, and what `--cache-transforms` keeps, which is bounded too. Every
+worker reads every window, which costs little beside decoding, and decodes only its own
+batches; so the batches are the same for any worker count.
 """
 
 from collections.abc import Generator, Iterator
@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maou.data import activity
 from maou.data.batch import PositionBatch
 from maou.data.mirroring import choose_mirrored
 from maou.data.order import Window, batch_count, mirror_key, order_within, windows
+from maou.data.reading import BlockReader
 from maou.data.rows import SideRows
 
 
@@ -29,6 +31,8 @@ class StreamingRows:
         window_rows: rows shuffled together.
         seed: seed of the order.
         mirror_probability: share of the rows to mirror.
+        cache_limit: bytes of decoded rows to keep from epoch to epoch.
+        reader: reads the blocks.
     """
 
     side: SideRows
@@ -36,6 +40,13 @@ class StreamingRows:
     window_rows: int
     seed: int
     mirror_probability: float = 0.0
+    cache_limit: int = 0
+    reader: BlockReader = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the reader; it reads nothing yet."""
+        reader = BlockReader(self.side, self.cache_limit, keep=True)
+        object.__setattr__(self, "reader", reader)
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
@@ -62,7 +73,7 @@ class StreamingRows:
         self, window: Window, epoch: int, begun: "_Begun", number: int, stride: int
     ) -> Generator[PositionBatch, None, int]:
         """Yield the batches that end in a window; return the next batch's number."""
-        loaded = _Loaded(self.side, window)
+        loaded = _Loaded(self.reader, window)
         order = order_within(window, self.seed, epoch)
         key = mirror_key(self.seed, epoch)
         after = window.first + window.count
@@ -75,20 +86,23 @@ class StreamingRows:
             mirrored_B = choose_mirrored(
                 first, end - first, key, self.mirror_probability
             )
-            yield begun.complete(loaded, part, mirrored_B)
+            activity.note(activity.MAKING, number)
+            batch = begun.complete(loaded, part, mirrored_B)
+            activity.note(activity.MADE, number)
+            yield batch
             number += stride
         return number
 
 
 class _Loaded:
-    """The raw rows of a window, and where each came from."""
+    """The rows of a window, and where each came from."""
 
-    def __init__(self, side: SideRows, window: Window) -> None:
-        self.side = side
+    def __init__(self, reader: BlockReader, window: Window) -> None:
+        self.side, self.kind = reader.side, reader.kind
         self._blocks = window.blocks
-        counts = side.bounds[window.blocks, 3]
+        counts = self.side.bounds[window.blocks, 3]
         self._starts = np.cumsum(counts) - counts
-        self.rows = side.read_all(window.blocks)
+        self.rows = reader.read_all(window.blocks)
 
     def origins(self, part: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return block number and place in the block of each row, int64 [n, 2]."""
@@ -105,7 +119,7 @@ class _Begun:
 
     def hold(self, loaded: _Loaded, part: npt.NDArray[np.int64]) -> None:
         """Keep some rows of a window until the batch is complete."""
-        self.rows.append(loaded.side.kind.take(loaded.rows, part))
+        self.rows.append(loaded.kind.take(loaded.rows, part))
         self.origins.append(loaded.origins(part))
 
     def complete(
@@ -117,17 +131,17 @@ class _Begun:
         """Decode a batch that ends with these rows of a window."""
         side = loaded.side
         if not self.rows:
-            return side.kind.encode(
+            return loaded.kind.encode(
                 loaded.rows,
                 part,
                 lambda at: _name(side, loaded.origins(np.array([at], dtype=np.int64))),
                 mirrored_B,
             )
         self.hold(loaded, part)
-        rows, origins = side.kind.join(self.rows), np.concatenate(self.origins)
+        rows, origins = loaded.kind.join(self.rows), np.concatenate(self.origins)
         self.rows, self.origins = [], []
         everything = np.arange(len(origins), dtype=np.int64)
-        return side.kind.encode(
+        return loaded.kind.encode(
             rows, everything, lambda at: _name(side, origins[at]), mirrored_B
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from maou.checkpoint.load import load_checkpoint
-from maou.data.batch import PositionBatch
+from maou.data.batch import PlayedBatch, PositionBatch
 from maou.data.config import DataConfig
 from maou.data.pipeline import all_rows, in_order, open_data, split_sides
 from maou.data.rows import SideRows
@@ -20,7 +20,7 @@ from maou.export.runtime import OnnxModel
 from maou.losses.config import LossConfig
 from maou.losses.total import Targets
 from maou.model.network import Outputs
-from maou.sources.local import AnyShards
+from maou.sources.local import PlayedShards
 from maou.train.device import Compute, resolve_compute
 from maou.train.metrics import MetricSums, PolicyValueMetrics
 
@@ -78,6 +78,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     side, which = _choose_rows(shards, config, model.data)
     sums = MetricSums(model.loss, "cpu")
     for batch in in_order(side, config.batch_size).batches(0):
+        assert isinstance(batch, PlayedBatch)
         outputs = model.predict(batch)
         sums.update(outputs, Targets(batch.policy_target(), batch.value_B))
     return Evaluation(config.model, model.step, which, sums.result())
@@ -124,7 +125,7 @@ def _onnx(config: EvaluateConfig) -> _Model:
 
 
 def _choose_rows(
-    shards: AnyShards, config: EvaluateConfig, trained_with: DataConfig
+    shards: PlayedShards, config: EvaluateConfig, trained_with: DataConfig
 ) -> tuple[SideRows, str]:
     if config.split == "all":
         side = all_rows(shards)

@@ -13,9 +13,9 @@ import torch
 from maou.errors import TrainingError
 from maou.logs.report import Health
 from maou.train.hooks import Hook
-from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import TrainState
 from maou.train.step import StepSums
+from maou.train.task import Metrics
 
 
 @dataclass
@@ -23,12 +23,14 @@ class HealthHook(Hook):
     """Tells `listeners` how training goes.
 
     Attributes:
+        columns: names of what the steps sum, `total_loss` first.
         total_steps: optimiser steps of the run.
         interval: seconds between two lines.
         listeners: called with each `Health`.
         clock: gives seconds; another one in tests.
     """
 
+    columns: tuple[str, ...]
     total_steps: int
     interval: float
     listeners: tuple[Callable[[Health], None], ...]
@@ -37,16 +39,16 @@ class HealthHook(Hook):
     _waited: float = 0.0
     _rows: int = 0
     _steps: int = 0
-    _sums_4: torch.Tensor | None = field(default=None, repr=False)
+    _sums: torch.Tensor | None = field(default=None, repr=False)
 
-    def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
+    def on_start(self, state: TrainState, before: Metrics) -> None:
         """Begin to measure."""
         self._restart()
 
     def on_step(self, state: TrainState, sums: StepSums, waited: float) -> None:
         """Count a step; tell when it is time."""
-        held = self._sums_4
-        self._sums_4 = sums.sums_4 if held is None else held + sums.sums_4
+        held = self._sums
+        self._sums = sums.sums if held is None else held + sums.sums
         self._waited += waited
         self._rows += sums.rows
         self._steps += 1
@@ -54,7 +56,7 @@ class HealthHook(Hook):
             self._tell(state)
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
+        self, state: TrainState, metrics: Metrics, best: frozenset[str]
     ) -> None:
         """Leave validation out of the measurement."""
         self._restart()
@@ -65,24 +67,23 @@ class HealthHook(Hook):
             self._tell(state)
 
     def _tell(self, state: TrainState) -> None:
-        assert self._sums_4 is not None
-        total, policy, value, top1 = (self._sums_4 / self._rows).tolist()
+        assert self._sums is not None
+        values = (self._sums / self._rows).tolist()
+        means = dict(zip(self.columns, values, strict=True))
         seconds = max(self.clock() - self._since, 1e-9)
         rate = state.optimizer.param_groups[0]["lr"]
-        if not math.isfinite(total):
+        if not math.isfinite(means["total_loss"]):
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in means.items())
             raise TrainingError(
-                f"the loss is {total} at step {state.step} (policy {policy}, value "
-                f"{value}, learning rate {rate:.3g}): training has diverged. The last "
-                "checkpoint is from before; try a lower --learning-ratio"
+                f"the loss is not finite at step {state.step} ({shown}, learning rate "
+                f"{rate:.3g}): training has diverged. The last checkpoint is from "
+                "before; try a lower --learning-ratio (or the stage's own)"
             )
         health = Health(
             epoch=state.epoch + 1,
             step=state.step,
             total_steps=self.total_steps,
-            total_loss=total,
-            policy_loss=policy,
-            value_loss=value,
-            top1=top1,
+            means=means,
             learning_rate=rate,
             rows_per_second=self._rows / seconds,
             waiting=min(1.0, self._waited / seconds),
@@ -94,4 +95,4 @@ class HealthHook(Hook):
 
     def _restart(self) -> None:
         self._since = self.clock()
-        self._waited, self._rows, self._steps, self._sums_4 = 0.0, 0, 0, None
+        self._waited, self._rows, self._steps, self._sums = 0.0, 0, 0, None

@@ -7,8 +7,8 @@ from typing import Any
 
 from maou.logs.report import Health
 from maou.train.hooks import Hook
-from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import TrainState
+from maou.train.task import Metrics
 
 
 class MetricsFile(Hook):
@@ -20,14 +20,16 @@ class MetricsFile(Hook):
 
     def health(self, health: Health) -> None:
         """Write a training line."""
-        self._append({"kind": "training", **asdict(health)})
+        entry = asdict(health)
+        means = entry.pop("means")
+        self._append({"kind": "training", **entry, **means})
 
-    def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
+    def on_start(self, state: TrainState, before: Metrics) -> None:
         """Write the untrained network's metrics."""
         self._append(_validation(state, before))
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
+        self, state: TrainState, metrics: Metrics, best: frozenset[str]
     ) -> None:
         """Write a validation line."""
         self._append({**_validation(state, metrics), "best": sorted(best)})
@@ -37,6 +39,6 @@ class MetricsFile(Hook):
             stream.write(json.dumps(entry) + "\n")
 
 
-def _validation(state: TrainState, metrics: PolicyValueMetrics) -> dict[str, Any]:
+def _validation(state: TrainState, metrics: Metrics) -> dict[str, Any]:
     place = {"kind": "validation", "epoch": state.epoch, "step": state.step}
     return {**place, **asdict(metrics)}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from maou.settings import ChangedSetting
-from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import Best
+from maou.train.task import Metrics
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,13 @@ class Plan:
     """What is about to be done, told before the first step.
 
     Attributes:
+        title: the stage, or empty where there is only one way to train.
         facts: texts by name, in the order in which to show them.
         changed: settings that differ from their defaults.
         warnings: what the user should know first.
     """
 
+    title: str
     facts: dict[str, str]
     changed: tuple[ChangedSetting, ...]
     warnings: tuple[str, ...]
@@ -33,8 +35,7 @@ class Health:
 
     Attributes:
         epoch, step, total_steps: where the run is; steps are optimiser steps.
-        total_loss, policy_loss, value_loss: means over the rows since then.
-        top1: share of those rows whose move the policy put first.
+        means: the task's columns by name, as means over the rows since then.
         learning_rate: of the latest step.
         rows_per_second: training rows per second of wall-clock time.
         waiting: share of that time spent waiting for data, 0 to 1.
@@ -44,10 +45,7 @@ class Health:
     epoch: int
     step: int
     total_steps: int
-    total_loss: float
-    policy_loss: float
-    value_loss: float
-    top1: float
+    means: dict[str, float]
     learning_rate: float
     rows_per_second: float
     waiting: float
@@ -56,23 +54,34 @@ class Health:
 
 @dataclass(frozen=True)
 class Summary:
-    """What came out of a run.
+    """What came out of a run, or of one stage of it.
 
     Attributes:
+        title: the stage, or empty where there is only one way to train.
+        measured_on: the rows that the metrics are means over.
         before: metrics of the untrained network.
-        best: the best epoch by the total, the policy's and the value's loss.
+        best: the best epoch by each of the task's criteria, the deciding one first.
         epochs: number of the last epoch.
-        checkpoint, onnx, tensorboard: where the results are.
-        onnx_difference: largest difference between the ONNX model and the network.
+        checkpoint, tensorboard: where the results are.
+        onnx: the exported model, for policy and value.
     """
 
-    before: PolicyValueMetrics
+    title: str
+    measured_on: str
+    before: Metrics
     best: dict[str, Best]
     epochs: int
     checkpoint: Path
-    onnx: Path
     tensorboard: Path
-    onnx_difference: float
+    onnx: "Exported | None" = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported model, and its largest difference from the network."""
+
+    path: Path
+    difference: float
 
 
 @dataclass(frozen=True)
@@ -101,9 +110,7 @@ class Reporter(Protocol):
     def health(self, health: Health) -> None:
         """Show how training goes."""
 
-    def epoch(
-        self, number: int, metrics: PolicyValueMetrics, best: frozenset[str]
-    ) -> None:
+    def epoch(self, number: int, metrics: Metrics, best: frozenset[str]) -> None:
         """Show an epoch's validation (number 0: before training)."""
 
     def dry_run(self, result: DryRun) -> None:

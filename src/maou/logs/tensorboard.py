@@ -10,8 +10,8 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from maou.logs.config import LogConfig
 from maou.logs.report import Health
 from maou.train.hooks import Hook
-from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import TrainState
+from maou.train.task import Metrics
 
 
 class Histograms(Hook):
@@ -43,9 +43,10 @@ class TensorBoard(Hook):
 
     def health(self, health: Health) -> None:
         """Write the training curves."""
-        for name, value in asdict(health).items():
-            if name not in {"step", "total_steps", "eta"}:
-                self._writer.add_scalar(f"training/{name}", value, health.step)
+        shown = ("epoch", "learning_rate", "rows_per_second", "waiting")
+        values = {name: getattr(health, name) for name in shown}
+        for name, value in {**health.means, **values}.items():
+            self._writer.add_scalar(f"training/{name}", value, health.step)
 
     def histogram(self, name: str, parameter: Parameter, step: int) -> None:
         """Write a parameter's histogram, and its gradient's where it has one."""
@@ -53,12 +54,12 @@ class TensorBoard(Hook):
         if parameter.grad is not None:
             self._writer.add_histogram(f"gradients/{name}", parameter.grad, step)
 
-    def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
+    def on_start(self, state: TrainState, before: Metrics) -> None:
         """Write the untrained network's metrics at step 0."""
         self._validation(before, state.step)
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
+        self, state: TrainState, metrics: Metrics, best: frozenset[str]
     ) -> None:
         """Write an epoch's validation metrics."""
         self._validation(metrics, state.step)
@@ -68,7 +69,7 @@ class TensorBoard(Hook):
         """Close the event file."""
         self._writer.close()
 
-    def _validation(self, metrics: PolicyValueMetrics, step: int) -> None:
+    def _validation(self, metrics: Metrics, step: int) -> None:
         for name, value in asdict(metrics).items():
             if value is not None:
                 self._writer.add_scalar(f"validation/{name}", value, step)

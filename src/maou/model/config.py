@@ -7,6 +7,7 @@ from maou.settings import Settings, setting, settings_of
 
 _GROUP = "Model architecture"
 _FREEZING = "Freezing and warm start"
+_STAGES = "Multi-stage training"
 
 # The names stand here, away from the classes, so that the command line can list
 # them without importing torch. `maou.model.registry` is checked against these.
@@ -149,6 +150,41 @@ class ModelConfig(Settings):
             for bound in settings_of(type(self))
             if bound.name.startswith(others)
         )
+
+
+@dataclass(frozen=True)
+class LegalMovesHeadConfig(Settings):
+    """The head of stage 2."""
+
+    stage2_hidden_dim: int | None = setting(
+        None,
+        "Hidden width of stage 2's head, a square; 512 is recommended where the head "
+        "is to have a hidden layer.",
+        _STAGES,
+        minimum=1,
+        shown_default="a single linear layer",
+    )
+    stage2_head_dropout: float = setting(
+        0.0,
+        "Share of the hidden values of stage 2's head that is dropped while training; "
+        "only with --stage2-hidden-dim.",
+        _STAGES,
+        minimum=0.0,
+        below=1.0,
+    )
+
+    def check(self) -> None:
+        """Check that there is something to drop.
+
+        Raises:
+            ConfigError: dropout is set without a hidden layer.
+        """
+        if self.stage2_head_dropout and self.stage2_hidden_dim is None:
+            raise ConfigError(
+                f"--stage2-head-dropout {self.stage2_head_dropout:g} drops values of "
+                "the hidden layer, which the head of stage 2 has only with "
+                "--stage2-hidden-dim; give that too, or leave the dropout out"
+            )
 
 
 @dataclass(frozen=True)

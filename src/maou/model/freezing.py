@@ -11,10 +11,10 @@ from torch import nn
 
 from maou.errors import ConfigError
 from maou.model.config import FreezeConfig
-from maou.model.network import Network
+from maou.model.network import BackboneNetwork
 
 
-def freeze(network: Network, config: FreezeConfig) -> None:
+def freeze(network: BackboneNetwork, config: FreezeConfig) -> None:
     """Freeze what the configuration says.
 
     Raises:
@@ -46,7 +46,7 @@ class PartSize(NamedTuple):
     trainable: bool
 
 
-def part_sizes(network: Network) -> list[PartSize]:
+def part_sizes(network: BackboneNetwork) -> list[PartSize]:
     """List the parts from input to output; neighbouring groups of one kind as one."""
     backbone = network.backbone
     groups = backbone.groups()

@@ -8,9 +8,10 @@ from maou.settings import Settings, setting
 _GROUP = "Loss, optimizer, and scheduler"
 
 ADAMW, SGD = OPTIMIZERS = ("adamw", "sgd")
-WARMUP_COSINE, COSINE_ANNEALING = SCHEDULES = (
+WARMUP_COSINE, COSINE_ANNEALING, CONSTANT = SCHEDULES = (
     "Warmup+CosineDecay",
     "CosineAnnealingLR",
+    "none",
 )
 
 
@@ -63,7 +64,8 @@ class OptimConfig(Settings):
     lr_scheduler: str = setting(
         WARMUP_COSINE,
         "Course of the learning rate over all optimiser steps of the run: a linear "
-        "warm-up over the first tenth, then a cosine to 0; or a cosine throughout.",
+        "warm-up over the first tenth, then a cosine to 0; a cosine throughout; or "
+        "none, always the highest.",
         _GROUP,
         choices=SCHEDULES,
     )

@@ -6,7 +6,7 @@ It keeps no state, so a resumed run has the right rate from its step number alon
 import math
 from collections.abc import Callable
 
-from maou.optim.config import COSINE_ANNEALING, WARMUP_COSINE, OptimConfig
+from maou.optim.config import CONSTANT, COSINE_ANNEALING, WARMUP_COSINE, OptimConfig
 
 
 def learning_rate_at(step: int, total_steps: int, config: OptimConfig) -> float:
@@ -46,7 +46,12 @@ def _cosine(step: int, total_steps: int) -> float:
     return (1.0 + math.cos(math.pi * step / total_steps)) / 2.0
 
 
+def _constant(step: int, total_steps: int) -> float:  # noqa: ARG001
+    return 1.0
+
+
 _SCHEDULES: dict[str, Callable[[int, int], float]] = {
     WARMUP_COSINE: _warmup_cosine,
     COSINE_ANNEALING: _cosine,
+    CONSTANT: _constant,
 }

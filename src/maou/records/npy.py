@@ -5,11 +5,14 @@ with the four raw fields, one dimension, and a size that matches the file's. Pic
 (object) arrays are never loaded.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib import format as npy_format
 
 from maou.errors import DataError
@@ -97,6 +100,7 @@ def read_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
         (1, 0): npy_format.read_array_header_1_0,
         (2, 0): npy_format.read_array_header_2_0,
     }
+    file_size(path)  # opening a pipe would wait for a writer
     try:
         with path.open("rb") as stream:
             version = npy_format.read_magic(stream)
@@ -122,6 +126,67 @@ def read_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     if fortran and len(shape) > 1:
         raise DataError(f"{path}: the array is in Fortran order; write it in C order")
     return shape, dtype, offset
+
+
+@dataclass(frozen=True)
+class NpyTable:
+    """A one-dimensional structured array in a file.
+
+    Attributes:
+        path: the file.
+        dtype: the record.
+        rows: how many records it holds.
+        offset: where the first one begins.
+    """
+
+    path: Path
+    dtype: np.dtype[Any]
+    rows: int
+    offset: int
+
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """Read records [start, stop).
+
+        Raises:
+            DataError: the file ends early.
+        """
+        step = self.dtype.itemsize
+        at = self.offset + start * step
+        return read_bytes(self.path, at, (stop - start) * step).view(self.dtype)
+
+
+def open_table(path: Path, known: Sequence[np.dtype[Any]], what: str) -> NpyTable:
+    """Open an array of exactly one of the known records.
+
+    Args:
+        path: the file.
+        known: the records that it may hold, the most usual first.
+        what: how messages name them.
+
+    Raises:
+        DataError: no such file, other records, or an array that does not fill the file.
+    """
+    size = file_size(path)
+    shape, dtype, offset = read_header(path)
+    if dtype not in known or len(shape) != 1:
+        names = dtype.names or ()
+        wrong = [
+            f"{name} is {dtype[name] if name in names else 'missing'}"
+            for name in known[0].names or ()
+            if name not in names or all(dtype[name] != one[name] for one in known)
+        ]
+        raise DataError(
+            f"{path}: not the {what} of docs/formats.md: "
+            f"{'; '.join(wrong) or f'shape {shape} or the order of the fields'}"
+        )
+    require_rows(path, shape[0])
+    expected = offset + shape[0] * dtype.itemsize
+    if size != expected:
+        raise DataError(
+            f"{path}: the header promises {shape[0]} positions ({expected} bytes) "
+            f"but the file has {size} bytes; it is truncated or was written over"
+        )
+    return NpyTable(path, dtype, shape[0], offset)
 
 
 def _require_hcpe(path: Path, dtype: np.dtype[Any]) -> None:

@@ -7,7 +7,11 @@ from maou.records.arrow import ArrowFile
 from maou.records.npy import read_header
 from maou.records.preprocess_feather import DenseFeather, PackedFeather
 from maou.records.preprocess_npy import DenseNpy, PackedNpy
-from maou.records.preprocess_shards import PreprocessShard, kind_of_fields
+from maou.records.preprocess_shards import (
+    HCPE_REMEDY,
+    PreprocessShard,
+    kind_of_fields,
+)
 
 PREPROCESS_CONTAINERS: dict[tuple[str, bool], type[PreprocessShard]] = {
     (".npy", True): PackedNpy,
@@ -25,6 +29,8 @@ def open_preprocess_shard(path: Path, packed: bool) -> PreprocessShard:
         DataError: the suffix names no container, or the file is of another kind.
     """
     container = PREPROCESS_CONTAINERS.get((path.suffix.lower(), packed))
+    if container is None and path.suffix.lower() == ".hcpe":
+        raise DataError(f"{path}: {HCPE_REMEDY}")
     if container is None:
         raise DataError(
             f"{path}: {path.suffix or 'no suffix'} is not a preprocess container; "

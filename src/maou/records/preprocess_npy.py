@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maou.errors import DataError
-from maou.records.npy import read_header
+from maou.records.npy import open_table, read_header
 from maou.records.preprocess import DENSE, MOVE, POSITION, PackedBlock, Records
 from maou.records.preprocess_shards import (
     DenseShard,
@@ -111,31 +111,12 @@ class DenseNpy(DenseShard):
         Raises:
             DataError: no such file, or not a dense shard that fills the file.
         """
-        size = file_size(path)
-        shape, dtype, self._offset = read_header(path)
-        if kind_of_fields(dtype.names or ()) != "dense":
-            raise DataError(not_of_kind(path, "dense", dtype.names or ()))
-        if dtype != DENSE or len(shape) != 1:
-            wrong = [
-                f"{name} is {dtype[name] if name in (dtype.names or ()) else 'missing'}"
-                for name in DENSE.names or ()
-                if name not in (dtype.names or ()) or dtype[name] != DENSE[name]
-            ]
-            raise DataError(
-                f"{path}: not the dense record of docs/formats.md: "
-                f"{'; '.join(wrong) or f'shape {shape} or the order of the fields'}"
-            )
-        self.path, self.rows = path, shape[0]
-        require_rows(path, self.rows)
-        expected = self._offset + self.rows * DENSE.itemsize
-        if size != expected:
-            raise DataError(
-                f"{path}: the header promises {self.rows} positions ({expected} bytes) "
-                f"but the file has {size} bytes; it is truncated or was written over"
-            )
+        names = read_header(path)[1].names or ()
+        if kind_of_fields(names) != "dense":
+            raise DataError(not_of_kind(path, "dense", names))
+        self._table = open_table(path, (DENSE,), "dense record")
+        self.path, self.rows = path, self._table.rows
 
     def read(self, start: int, stop: int) -> Records:
         """Read positions [start, stop)."""
-        step = DENSE.itemsize
-        at = self._offset + start * step
-        return read_bytes(self.path, at, (stop - start) * step).view(DENSE)
+        return self._table.read(start, stop)

@@ -82,20 +82,51 @@ class DenseShard(PreprocessShard):
 
     def codes(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Code the positions of rows [start, stop)."""
-        rows = self.read(start, stop)
-        board_BS = rows["boardIdPositions"].reshape(-1, N_SQUARES)
-        hand_BH = rows["piecesInHand"]
-        known = np.logical_and.reduce(board_BS < N_PIECE_IDS, axis=1)
-        known &= np.logical_and.reduce(hand_BH <= HAND_MAX, axis=1)
-        require(self.path, start, known, "a piece id or hand count is out of range")
-        codes, status_B = encode_hcp(board_BS, hand_BH)
-        for status, text in STATUS_TEXT.items():
-            require(self.path, start, status_B != status, text)
-        return codes
+        return code_positions(self.path, start, self.read(start, stop))
+
+
+def code_positions(path: Path, first: int, rows: Records) -> npt.NDArray[np.uint8]:
+    """Code the positions of records with a board and hands, uint8 [B, 32].
+
+    Raises:
+        DataError: a row, counted from `first`, is not a position.
+    """
+    require_ranges(path, first, rows)
+    board_BS = rows["boardIdPositions"].reshape(-1, N_SQUARES)
+    codes, status_B = encode_hcp(board_BS, rows["piecesInHand"])
+    for status, text in STATUS_TEXT.items():
+        require(path, first, status_B != status, text)
+    return codes
+
+
+def require_ranges(path: Path, first: int, rows: Records) -> None:
+    """Refuse records with piece ids or hand counts that there are none of."""
+    board_BS = rows["boardIdPositions"].reshape(-1, N_SQUARES)
+    known = np.logical_and.reduce(board_BS < N_PIECE_IDS, axis=1)
+    known &= np.logical_and.reduce(rows["piecesInHand"] <= HAND_MAX, axis=1)
+    require(path, first, known, "a piece id or hand count is out of range")
+
+
+KIND_TEXT = {
+    "hcpe": "hcpe records",
+    "packed": "packed preprocess records",
+    "dense": "dense preprocess records",
+    "stage1": "stage 1 records",
+    "stage2": "stage 2 records",
+}
+"""What to call each kind of record."""
+
+HCPE_REMEDY = (
+    "holds hcpe records; make preprocess records of them with maou pre-process"
+)
 
 
 def kind_of_fields(names: Any) -> str:
-    """Tell what records have these fields: `packed`, `dense`, `hcpe` or nothing."""
+    """Tell what records have these fields: a key of `KIND_TEXT`, or nothing."""
+    if "reachableSquares" in names:
+        return "stage1"
+    if "legalMovesLabel" in names:
+        return "stage2"
     if "boardIdPositions" in names:
         return "dense"
     if "moves" in names and ("positions" in names or "bestMove16" not in names):
@@ -107,11 +138,10 @@ def not_of_kind(path: Path, kind: str, names: Any) -> str:
     """Say what a file holds instead of `packed` or `dense` records."""
     found = kind_of_fields(names)
     if found == "hcpe":
-        return (
-            f"{path}: holds hcpe records; make preprocess records with maou pre-process"
-        )
+        return f"{path}: {HCPE_REMEDY}"
     if found:
-        return f"{path}: holds {found} preprocess records, not {kind} ones"
+        wanted = kind if found in ("packed", "dense") else "preprocess"
+        return f"{path}: holds {KIND_TEXT[found]}, not {wanted} ones"
     fields = f"the fields {', '.join(names)}" if len(names) else "no fields"
     return f"{path}: not a preprocess shard: it has {fields[:300]}"
 

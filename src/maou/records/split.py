@@ -8,12 +8,15 @@ threshold, the test ratio's share of all 64-bit numbers. What stands for the gam
 - with one shard and no ids, the run of rows that follow each other as positions of a
   game do (see `game_starts`).
 
+Records that no game can be told of are split by shard or by row, by the same rule.
+
 When no unit falls under the threshold, or every one does, the threshold moves to the
 nearest unit's hash, so that neither side is empty.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,7 +48,8 @@ class Split:
     Attributes:
         held_out: per shard, one bit a row (numpy.packbits, little order).
         rows: rows of each shard.
-        unit: what was never split: `game`, `shard` or `run`, for the plan.
+        unit: what was never split: `game`, `shard`, `run` or `row`, for the plan;
+            `none` where nothing is held out.
         warning: what the user must know about the split; empty if nothing.
     """
 
@@ -111,27 +115,54 @@ def mark_by_game(
     Raises:
         DataError: there is only one game (or shard) to split, or a row is damaged.
     """
-    threshold = int(test_ratio * 2**64)
+    one = (
+        "all rows belong to one game (or one shard without game ids), so none can be "
+        "held out; give more games"
+    )
     hashes = _hasher(shards, key_of(_SALT, seed))
+    _mark(shards, hashes, test_ratio, keep, one)
+
+
+def _mark(
+    shards: Sequence["Counted"],
+    hashes: "Hasher",
+    test_ratio: float,
+    keep: Callable[[int, npt.NDArray[np.uint8]], None],
+    one: str,
+) -> None:
+    """Mark the rows whose hash is below the threshold.
+
+    Where all rows are of one unit, `one` says so.
+    """
+    threshold = _threshold_of(test_ratio)
     low, high = 2**64, -1
     for index in range(len(shards)):
         bits, least, most = _below(hashes(index), threshold)
         low, high = min(low, least), max(high, most)
         keep(index, bits)
     if low == high:
-        raise DataError(
-            f"{shards[0].path}: all rows belong to one game (or one shard without game "
-            "ids), so none can be held out; give more games"
-        )
-    if not low < threshold <= high:
-        nearest = low + 1 if threshold <= low else high
+        raise DataError(f"{shards[0].path}: {one}")
+    nearest = _between(low, high, threshold)
+    if nearest != threshold:
         for index in range(len(shards)):
             keep(index, _below(hashes(index), nearest)[0])
+
+
+def _threshold_of(test_ratio: float) -> int:
+    return int(test_ratio * 2**64)
+
+
+def _between(low: int, high: int, threshold: int) -> int:
+    """Move the threshold so that the lowest hash is below it and the highest not."""
+    if threshold <= low:
+        return low + 1
+    return min(threshold, high)
 
 
 class Counted(Protocol):
     """Anything with a number of rows."""
 
+    path: Path
     rows: int
 
 
@@ -158,21 +189,58 @@ def split_by_marks(
     return Split(marks, rows, unit)
 
 
-def split_by_row(rows: int, test_ratio: float, seed: int) -> Split:
-    """Split one shard row by row, for records that no game can be told of."""
-    numbers = np.arange(rows, dtype=np.uint64)
-    hashes = keyed_hash(numbers, key_of(_SALT, seed))
-    count = min(max(1, round(test_ratio * rows)), rows - 1)
-    chosen = hashes <= np.partition(hashes, count - 1)[count - 1]
-    warning = (
-        "the records name no games, so positions of one game may be on both sides and "
-        "validation will flatter. Give several shards, or the train/ and validation/ "
-        "folders that maou pre-process writes."
-    )
-    return Split((np.packbits(chosen, bitorder="little"),), (rows,), "row", warning)
+def split_by_shard(
+    shards: Sequence[Counted], hashes: Sequence[int], test_ratio: float
+) -> Split:
+    """Hold whole shards out, by a hash of the seed and of what each holds.
+
+    Raises:
+        DataError: all shards hold the same.
+    """
+    low, high = min(hashes), max(hashes)
+    if low == high:
+        raise DataError(
+            f"{shards[0].path}: the shards all hold the same, so none can be held out"
+        )
+    threshold = _between(low, high, _threshold_of(test_ratio))
+    held_out = tuple(value < threshold for value in hashes)
+    return split_by_marks(tuple(shard.rows for shard in shards), held_out, "shard")
+
+
+def split_by_row(
+    shards: Sequence[Counted],
+    keys: "Hasher",
+    test_ratio: float,
+    seed: int,
+    warning: str = "",
+) -> Split:
+    """Split row by row, each chosen by its key alone, whatever shard it lies in.
+
+    Args:
+        shards: the shards to split.
+        keys: yields the keys of a shard's rows in order, uint64 [n] at a time.
+        test_ratio: share of the rows to hold out.
+        seed: seed of the split.
+        warning: what the user must know about the split; empty if nothing.
+
+    Raises:
+        DataError: all rows have one key, or a row cannot be read.
+    """
+    key = key_of(_SALT, seed)
+
+    def hashes(index: int) -> Iterator[npt.NDArray[np.uint64]]:
+        for part in keys(index):
+            yield keyed_hash(part, key)
+
+    marked: dict[int, npt.NDArray[np.uint8]] = {}
+    one = "all rows have one id, so none can be held out; give more rows"
+    _mark(shards, hashes, test_ratio, marked.__setitem__, one)
+    held_out = tuple(marked[index] for index in range(len(shards)))
+    return Split(held_out, tuple(shard.rows for shard in shards), "row", warning)
 
 
 Hasher = Callable[[int], Iterator[npt.NDArray[np.uint64]]]
+"""Gives numbers of a shard's rows in order, uint64 [n], some rows at a time."""
 
 
 def _hasher(shards: tuple[Shard, ...], key: int) -> Hasher:

@@ -1,7 +1,8 @@
 """Records of stages 1 and 2: where a piece can go, and which moves are legal.
 
-Targets are stored as bits, 11 and 187 bytes a record, in the order of board indices and
-of labels, least significant bit first.
+We write targets as bits, 11 and 187 bytes a record, in the order of board indices and
+of labels, least significant bit first. The unpacked forms have a byte, 0 or 1, for each
+target; they are read too.
 """
 
 import numpy as np
@@ -32,6 +33,13 @@ STAGE2 = np.dtype(
     ]
 )
 """One position of stage 2, 290 bytes."""
+
+
+STAGE1_UNPACKED = np.dtype([*STAGE1.descr[:3], ("reachableSquares", "u1", (9, 9))])
+"""One case of stage 1 with a byte a square, 184 bytes."""
+
+STAGE2_UNPACKED = np.dtype([*STAGE2.descr[:3], ("legalMovesLabel", "u1", (N_LABELS,))])
+"""One position of stage 2 with a byte a label, 1,599 bytes."""
 
 
 def pack_bits(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

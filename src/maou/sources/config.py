@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from maou.settings import REQUIRED, Settings, setting
+from maou.settings import Settings, setting
 
 GROUP = "Input"
+STAGES = "Multi-stage training"
 
 HCPE, PREPROCESS = INPUT_FORMATS = ("hcpe", "preprocess")
 CACHE_MODES = ("file", "memory", "mmap")
@@ -15,10 +16,10 @@ CACHE_MODES = ("file", "memory", "mmap")
 class SourceConfig(Settings):
     """The source of the shards, and how a map-style dataset holds them."""
 
-    input_path: Path = setting(
-        REQUIRED,
+    input_path: Path | None = setting(
+        None,
         "File or folder of shards (.hcpe, .npy, .feather); folders are searched "
-        "recursively.",
+        "recursively. Staged training has paths of its own (--stage3-data-path).",
         GROUP,
         metavar="PATH",
     )
@@ -40,4 +41,32 @@ class SourceConfig(Settings):
         "'memory' joins them into one array. 'mmap' is deprecated and means 'file'.",
         GROUP,
         choices=CACHE_MODES,
+    )
+
+
+@dataclass(frozen=True)
+class StageSourceConfig(Settings):
+    """The source of each stage's shards."""
+
+    stage1_data_path: Path | None = setting(
+        None,
+        "File or folder of stage 1 records (reachable squares), which maou utility "
+        "generate-stage1-data makes.",
+        STAGES,
+        metavar="PATH",
+    )
+    stage2_data_path: Path | None = setting(
+        None,
+        "File or folder of stage 2 records (legal moves), which maou utility "
+        "generate-stage2-data makes of hcpe shards.",
+        STAGES,
+        metavar="PATH",
+    )
+    stage3_data_path: Path | None = setting(
+        None,
+        "File or folder of preprocess records for stage 3 (policy and value), which "
+        "maou pre-process makes of hcpe shards; no other records serve. Packed ones "
+        "need --input-file-packed.",
+        STAGES,
+        metavar="PATH",
     )

@@ -1,8 +1,10 @@
 """Shards in a local folder."""
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from maou.errors import DataError
@@ -11,10 +13,11 @@ from maou.records.preprocess_containers import (
     PREPROCESS_CONTAINERS,
     open_preprocess_shard,
 )
-from maou.records.preprocess_shards import PreprocessShard
+from maou.records.preprocess_shards import HCPE_REMEDY, PreprocessShard
 from maou.records.shards import Shard
+from maou.records.stage_shards import STAGES, SUFFIX, StageShard
 
-S = TypeVar("S", Shard, PreprocessShard)
+S = TypeVar("S", Shard, PreprocessShard, StageShard)
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,15 @@ class ShardSet(Generic[S]):
         for index, shard in enumerate(self.shards):
             digest.update(f"{self.name(index)}\0{shard.rows}\0".encode())
             for row in (0, shard.rows - 1):
-                digest.update(_position_code(shard, row))
+                digest.update(_identity(shard, row))
         return digest.hexdigest()[:16]
 
 
-AnyShards = ShardSet[Shard] | ShardSet[PreprocessShard]
-"""The shards of a source, of either kind."""
+PlayedShards = ShardSet[Shard] | ShardSet[PreprocessShard]
+"""Shards of what was played, as stage 3 learns it."""
+
+AnyShards = PlayedShards | ShardSet[StageShard]
+"""The shards of a source, of any kind."""
 
 
 def open_local_shards(path: Path) -> ShardSet[Shard]:
@@ -63,33 +69,72 @@ def open_local_shards(path: Path) -> ShardSet[Shard]:
     Raises:
         DataError: nothing there, or a file is not what its suffix says.
     """
-    known, ignored = find_shards(path, "--input-path", tuple(HCPE_CONTAINERS))
-    shards = tuple(open_hcpe_shard(file) for file in known)
-    root = path.parent if path.is_file() else path
-    return ShardSet(shards=shards, root=root, ignored=tuple(ignored))
+    flag = "--input-path"
+    found = find_shards(path, flag, tuple(HCPE_CONTAINERS))
+    return _opened(path, flag, found, open_hcpe_shard)
 
 
-def open_preprocess_shards(path: Path, packed: bool) -> ShardSet[PreprocessShard]:
+def open_preprocess_shards(
+    path: Path, packed: bool, flag: str = "--input-path"
+) -> ShardSet[PreprocessShard]:
     """Open a file of preprocess records, or every shard below a folder.
+
+    Args:
+        path: the file or folder.
+        packed: whether the records are packed.
+        flag: where the path came from, for messages.
 
     Raises:
         DataError: nothing there, or a file is not what its suffix and `packed` say.
     """
     suffixes = tuple(sorted({suffix for suffix, _ in PREPROCESS_CONTAINERS}))
-    known, ignored = find_shards(path, "--input-path", suffixes)
-    shards = tuple(open_preprocess_shard(file, packed) for file in known)
+    found = find_shards(path, flag, suffixes, {".hcpe": HCPE_REMEDY})
+    return _opened(path, flag, found, lambda file: open_preprocess_shard(file, packed))
+
+
+def open_stage_shards(path: Path, stage: int, flag: str) -> ShardSet[StageShard]:
+    """Open a file of stage records, or every shard below a folder.
+
+    Args:
+        path: the file or folder.
+        stage: 1 or 2.
+        flag: where the path came from, for messages.
+
+    Raises:
+        DataError: nothing there, or a file holds something else.
+    """
+    others = f"holds no stage {stage} records; {STAGES[stage].remedy}"
+    found = find_shards(path, flag, (SUFFIX,), {".hcpe": others, ".feather": others})
+    return _opened(path, flag, found, lambda file: StageShard(file, stage))
+
+
+def _opened(
+    path: Path,
+    flag: str,
+    found: tuple[list[Path], list[Path]],
+    open_shard: Callable[[Path], S],
+) -> ShardSet[S]:
+    """Open the files that were found, naming the flag where one is not a shard."""
+    known, ignored = found
     root = path.parent if path.is_file() else path
+    try:
+        shards = tuple(open_shard(file) for file in known)
+    except DataError as error:
+        raise DataError(f"{flag} {error}") from error
     return ShardSet(shards=shards, root=root, ignored=tuple(ignored))
 
 
-def _position_code(shard: Shard | PreprocessShard, row: int) -> bytes:
+def _identity(shard: Shard | PreprocessShard | StageShard, row: int) -> bytes:
     if isinstance(shard, PreprocessShard):
         return shard.codes(row, row + 1).tobytes()
     return shard.read(row, row + 1).tobytes()
 
 
 def find_shards(
-    path: Path, flag: str, suffixes: tuple[str, ...]
+    path: Path,
+    flag: str,
+    suffixes: tuple[str, ...],
+    instead: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[list[Path], list[Path]]:
     """List the shards below a folder, and the files of other suffixes.
 
@@ -97,6 +142,7 @@ def find_shards(
         path: a file, taken whatever its suffix, or a folder.
         flag: where the path came from, for messages.
         suffixes: what shards end in.
+        instead: what to say of a folder without shards that has files of a suffix.
 
     Raises:
         DataError: nothing there.
@@ -112,6 +158,9 @@ def find_shards(
     known = [file for file in found if file.suffix.lower() in suffixes]
     ignored = [file for file in found if file.suffix.lower() not in suffixes]
     if not known:
+        for file in ignored:
+            if file.suffix.lower() in instead:
+                raise DataError(f"{flag} {path}: {instead[file.suffix.lower()]}")
         seen = ", ".join(sorted({file.suffix or "none" for file in ignored}))
         raise DataError(
             f"{flag} {path}: no shards here; looked for {', '.join(suffixes)}"

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from maou.optim.config import SCHEDULES
 from maou.settings import Settings, setting
 
 TRAINING = "Training"
 HARDWARE = "Hardware and performance"
+STAGES = "Multi-stage training"
 
 
 @dataclass(frozen=True)
@@ -62,4 +64,80 @@ class TrainConfig(Settings):
         False,
         "Stop at the first operation whose gradient is NaN and name it. Slow.",
         HARDWARE,
+    )
+
+
+@dataclass(frozen=True)
+class StageConfig(Settings):
+    """Which stages run, and how stages 1 and 2 differ from stage 3."""
+
+    stage: str | None = setting(
+        None,
+        "1: which squares a piece reaches. 2: which moves are legal. 3: policy and "
+        "value, from preprocess records only. all: one after the other, each with the "
+        "backbone of the one before.",
+        STAGES,
+        choices=("1", "2", "3", "all"),
+        shown_default="3; without any stage flag it also reads hcpe",
+    )
+    stage1_threshold: float = setting(
+        0.99,
+        "Element accuracy (share of squares that are right) at which stage 1 is "
+        "complete.",
+        STAGES,
+        above=0.0,
+        maximum=1.0,
+    )
+    stage2_threshold: float = setting(
+        0.85,
+        "Mean F1 of the legal moves at which stage 2 is complete.",
+        STAGES,
+        above=0.0,
+        maximum=1.0,
+    )
+    stage1_max_epochs: int = setting(
+        10, "Passes over the stage 1 cases, at most.", STAGES, minimum=1
+    )
+    stage2_max_epochs: int = setting(
+        10, "Passes over the stage 2 positions, at most.", STAGES, minimum=1
+    )
+    stage1_batch_size: int | None = setting(
+        None,
+        "Batch size of stage 1; 32 suits its 1,105 cases.",
+        STAGES,
+        minimum=1,
+        shown_default="--batch-size",
+    )
+    stage2_batch_size: int | None = setting(
+        None,
+        "Batch size of stage 2.",
+        STAGES,
+        minimum=1,
+        shown_default="--batch-size",
+    )
+    stage1_learning_rate: float | None = setting(
+        None,
+        "Learning rate of stage 1.",
+        STAGES,
+        above=0.0,
+        shown_default="--learning-ratio",
+    )
+    stage2_learning_rate: float | None = setting(
+        None,
+        "Learning rate of stage 2.",
+        STAGES,
+        above=0.0,
+        shown_default="--learning-ratio",
+    )
+    stage12_lr_scheduler: str = setting(
+        "auto",
+        "Course of the learning rate in stages 1 and 2; none keeps it fixed, auto is "
+        "Warmup+CosineDecay for a batch size above 256 and else none.",
+        STAGES,
+        choices=("auto", *SCHEDULES),
+    )
+    stage12_compilation: bool = setting(
+        False,
+        "Compile the networks of stages 1 and 2 with torch.compile.",
+        STAGES,
     )

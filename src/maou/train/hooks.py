@@ -1,14 +1,14 @@
 """What can be attached to the training loop."""
 
-from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import TrainState
 from maou.train.step import StepSums
+from maou.train.task import Metrics
 
 
 class Hook:
     """Called by the loop; a subclass overrides what it needs."""
 
-    def on_start(self, state: TrainState, before: PolicyValueMetrics) -> None:
+    def on_start(self, state: TrainState, before: Metrics) -> None:
         """Training is about to begin; `before` are the untrained network's metrics."""
 
     def on_gradients(self, state: TrainState) -> None:
@@ -21,7 +21,7 @@ class Hook:
         """The last step of an epoch was made; validation follows."""
 
     def on_epoch(
-        self, state: TrainState, metrics: PolicyValueMetrics, best: frozenset[str]
+        self, state: TrainState, metrics: Metrics, best: frozenset[str]
     ) -> None:
         """An epoch was completed and validated; it is the best yet by `best`."""
 

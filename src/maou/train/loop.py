@@ -10,21 +10,36 @@ from torch import nn
 
 from maou.data.batch import PositionBatch
 from maou.data.loader import BatchSource
-from maou.losses.config import LossConfig
-from maou.losses.total import Targets
-from maou.model.network import Network
+from maou.model.network import BackboneNetwork
 from maou.optim.config import OptimConfig
 from maou.optim.optimizer import set_learning_rate
 from maou.optim.schedule import learning_rate_at
 from maou.train.config import TrainConfig
 from maou.train.device import Compute
 from maou.train.hooks import Hook
-from maou.train.metrics import MetricSums, PolicyValueMetrics
+from maou.train.laps import NO_LAPS, Laps
 from maou.train.state import TrainState
 from maou.train.step import accumulate_gradients
+from maou.train.task import Metrics, Task
 
 BEFORE_ROWS = 131_072
 """At most so many validation rows are measured before training."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A validation metric and the value at which training is complete."""
+
+    metric: str
+    threshold: float
+
+    def value(self, metrics: Metrics) -> float:
+        """Give the metric."""
+        return float(getattr(metrics, self.metric))
+
+    def is_reached(self, metrics: Metrics) -> bool:
+        """Tell whether training may stop."""
+        return self.value(metrics) >= self.threshold
 
 
 @dataclass(frozen=True)
@@ -35,17 +50,22 @@ class Trainer:
         training: batches of training rows, in an order of each epoch's own.
         validation: batches of the held-out rows.
         batch_size: rows of a full batch.
-        train, loss, optim: settings.
+        task: what is minimised and measured.
+        train, optim: settings.
         compute: where to compute.
+        goal: ends training when an epoch's validation reaches it.
+        laps: told of the phases of each step.
     """
 
     training: BatchSource
     validation: BatchSource
     batch_size: int
+    task: Task
     train: TrainConfig
-    loss: LossConfig
     optim: OptimConfig
     compute: Compute
+    goal: Goal | None = None
+    laps: Laps = NO_LAPS
 
     @property
     def steps_per_epoch(self) -> int:
@@ -58,13 +78,13 @@ class Trainer:
         return self.steps_per_epoch * self.train.epochs
 
     def fit(self, state: TrainState, hooks: Sequence[Hook]) -> None:
-        """Train for all epochs.
+        """Train for all epochs, or until the goal is reached.
 
         Raises:
             DataError: a row is damaged.
             TrainingError: a hook found the run beyond hope.
         """
-        forward = self._forward_of(state.network)
+        forward = self.forward_of(state.network)
         before = self.validate(state.network, forward, at_most=BEFORE_ROWS)
         for hook in hooks:
             hook.on_start(state, before)
@@ -76,18 +96,22 @@ class Trainer:
                 hook.before_validation(state)
             state.epoch = epoch + 1
             metrics = self.validate(state.network, forward)
-            best = state.record_validation(metrics)
+            best = state.record_validation(metrics, self.task.best_by)
             for hook in hooks:
                 hook.on_epoch(state, metrics, best)
-            if self._should_stop(state):
+            if self._should_stop(state, metrics):
                 break
         for hook in hooks:
             hook.on_end(state)
 
-    def _should_stop(self, state: TrainState) -> bool:
+    def _should_stop(self, state: TrainState, metrics: Metrics) -> bool:
+        if self.goal is not None and self.goal.is_reached(metrics):
+            return True
         patience = self.train.early_stopping_patience
+        if patience is None:
+            return False
         best = state.best[self.train.early_stopping_metric]
-        return patience is not None and state.epoch - best.epoch >= patience
+        return state.epoch - best.epoch >= patience
 
     def train_epoch(
         self, epoch: int, state: TrainState, forward: nn.Module, hooks: Sequence[Hook]
@@ -98,14 +122,18 @@ class Trainer:
             self.training.batches(epoch), self.train.gradient_accumulation_steps
         )
         for batches, waited in _timed(groups):
+            self.laps.lap("data")
             rate = learning_rate_at(state.step, self.total_steps, self.optim)
             set_learning_rate(state.optimizer, rate)
             with torch.autograd.set_detect_anomaly(self.train.detect_anomaly):
-                sums = accumulate_gradients(forward, batches, self.loss, self.compute)
+                sums = accumulate_gradients(
+                    forward, batches, self.task, self.compute, self.laps
+                )
             for hook in hooks:
                 hook.on_gradients(state)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
+            self.laps.lap("optimizer")
             state.step += 1
             state.rows += sums.rows
             for hook in hooks:
@@ -113,23 +141,24 @@ class Trainer:
 
     @torch.no_grad()
     def validate(
-        self, network: Network, forward: nn.Module, at_most: int | None = None
-    ) -> PolicyValueMetrics:
+        self, network: BackboneNetwork, forward: nn.Module, at_most: int | None = None
+    ) -> Metrics:
         """Measure the network on the validation rows (the first `at_most` of them)."""
         network.eval()
-        sums = MetricSums(self.loss, self.compute.device)
+        measurement = self.task.measurement(self.compute.device)
         rows = 0
         for batch_on_cpu in self.validation.batches(0):
             batch = batch_on_cpu.to(self.compute.device)
             with self.compute.forward_context():
                 outputs = forward(batch.board_BS, batch.hand_BH)
-            sums.update(outputs, Targets(batch.policy_target(), batch.value_B))
+            measurement.add(outputs, batch)
             rows += len(batch)
             if at_most is not None and rows >= at_most:
                 break
-        return sums.result()
+        return measurement.result()
 
-    def _forward_of(self, network: Network) -> nn.Module:
+    def forward_of(self, network: BackboneNetwork) -> nn.Module:
+        """Give the network as it is to be called: compiled where asked for."""
         if not self.train.compilation:
             return network
         return CompiledForward(network, self.batch_size)
@@ -143,7 +172,7 @@ class CompiledForward(nn.Module):
     """
 
     def __init__(
-        self, network: Network, batch_size: int, backend: str = "inductor"
+        self, network: BackboneNetwork, batch_size: int, backend: str = "inductor"
     ) -> None:
         """Compile for one batch size; the work is done at the first call."""
         super().__init__()

@@ -1,14 +1,12 @@
 """The state of a training run: what a checkpoint holds, in one place."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch.optim import Optimizer
 
-from maou.model.network import Network
-from maou.train.metrics import PolicyValueMetrics
-
-BEST_BY = {"total": "total_loss", "policy": "policy_loss", "value": "value_bce"}
-"""What an epoch can be the best by, and the validation metric that decides."""
+from maou.model.network import BackboneNetwork
+from maou.train.task import Criterion, Metrics
 
 
 @dataclass(frozen=True)
@@ -16,7 +14,7 @@ class Best:
     """An epoch and its validation metrics."""
 
     epoch: int
-    metrics: PolicyValueMetrics
+    metrics: Metrics
 
 
 @dataclass
@@ -29,27 +27,27 @@ class TrainState:
         epoch: number of completed epochs (offset by --start-epoch).
         step: optimiser steps made.
         rows: training rows consumed by those steps.
-        best: the best epoch so far by each key of `BEST_BY`; empty before any. The
-            heads have their own, since the value head overfits before the policy.
+        best: the best epoch so far by each of the task's criteria; empty before any.
         last: the latest validation metrics.
     """
 
-    network: Network
+    network: BackboneNetwork
     optimizer: Optimizer
     epoch: int = 0
     step: int = 0
     rows: int = 0
     best: dict[str, Best] = field(default_factory=dict)
-    last: PolicyValueMetrics | None = None
+    last: Metrics | None = None
 
-    def record_validation(self, metrics: PolicyValueMetrics) -> frozenset[str]:
+    def record_validation(
+        self, metrics: Metrics, best_by: Mapping[str, Criterion]
+    ) -> frozenset[str]:
         """Note an epoch's validation metrics; tell by what they are the best yet."""
         self.last = metrics
         better = frozenset(
             by
-            for by, name in BEST_BY.items()
-            if by not in self.best
-            or getattr(metrics, name) < getattr(self.best[by].metrics, name)
+            for by, criterion in best_by.items()
+            if by not in self.best or criterion.prefers(metrics, self.best[by].metrics)
         )
         self.best.update({by: Best(self.epoch, metrics) for by in better})
         return better

@@ -12,50 +12,49 @@ import torch
 from torch import Tensor, nn
 
 from maou.data.batch import PositionBatch
-from maou.losses.config import LossConfig
-from maou.losses.total import Targets, total_loss
 from maou.train.device import Compute
-from maou.train.metrics import first_move_hits
+from maou.train.laps import NO_LAPS, Laps
+from maou.train.task import Task
 
 
 class StepSums(NamedTuple):
-    """Sums over a step's rows, on the device: float64 [4].
+    """Sums over a step's rows of the task's columns, on the device: float64."""
 
-    In order: total loss, policy loss, value loss, moves that the policy put first.
-    """
-
-    sums_4: Tensor
+    sums: Tensor
     rows: int
 
 
 def accumulate_gradients(
     forward: nn.Module,
     batches: Sequence[PositionBatch],
-    config: LossConfig,
+    task: Task,
     compute: Compute,
+    laps: Laps = NO_LAPS,
 ) -> StepSums:
     """Add the gradient of the mean loss over all rows of some batches.
 
     Args:
         forward: the network, compiled or not, in training mode.
         batches: the micro-batches of one step.
-        config: the loss.
+        task: the loss.
         compute: where to compute.
+        laps: told when a phase of the step has been issued.
 
     Returns:
         The sums of the step; nothing waits for the device.
     """
     rows = sum(len(batch) for batch in batches)
-    sums_4 = torch.zeros(4, dtype=torch.float64, device=compute.device)
+    sums = torch.zeros(len(task.columns), dtype=torch.float64, device=compute.device)
     for micro in batches:
         batch = micro.to(compute.device)
+        laps.lap("transfer")
         with compute.forward_context():
             outputs = forward(batch.board_BS, batch.hand_BH)
-        targets = Targets(batch.policy_target(), batch.value_B)
-        losses = total_loss(outputs, targets, config)
-        (losses.total_B.sum() / rows).backward()  # type: ignore[no-untyped-call]
+        laps.lap("forward")
+        columns = task.rows(outputs, batch)
+        laps.lap("loss")
+        (columns[0].sum() / rows).backward()  # type: ignore[no-untyped-call]
+        laps.lap("backward")
         with torch.no_grad():
-            hits_B = first_move_hits(outputs.policy_logits_BM, targets.policy)
-            columns = (*losses, hits_B)
-            sums_4 += torch.stack([column.double().sum() for column in columns])
-    return StepSums(sums_4, rows)
+            sums += torch.stack([column.double().sum() for column in columns])
+    return StepSums(sums, rows)

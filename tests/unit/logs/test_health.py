@@ -14,6 +14,9 @@ from maou.optim.config import OptimConfig
 from maou.optim.optimizer import build_optimizer
 from maou.train.state import TrainState
 from maou.train.step import StepSums
+from maou.train.task import PolicyValueTask
+
+COLUMNS = PolicyValueTask.columns
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +35,16 @@ def _step(total: float, rows: int = 10) -> StepSums:
 def test_a_line_every_interval_with_means_over_its_rows(state):
     told: list[Health] = []
     clock = itertools.count()  # one second a look
-    hook = HealthHook(100, 3, (told.append,), clock=lambda: float(next(clock)))
+    hook = HealthHook(COLUMNS, 100, 3, (told.append,), clock=lambda: float(next(clock)))
     hook.on_start(state, before=None)
     for step in range(1, 7):
         state.step = step
         hook.on_step(state, _step(float(step)), waited=0.5)
     assert [health.step for health in told] == [3, 6]
-    assert told[0].total_loss == pytest.approx(2.0)
-    assert told[1].total_loss == pytest.approx(5.0)
-    assert told[1].policy_loss == pytest.approx(2.5)
-    assert told[1].value_loss == pytest.approx(1.25)
-    assert told[0].top1 == pytest.approx(3.0)  # ten times three hits in ten rows
+    assert told[0].means["total_loss"] == pytest.approx(2.0)
+    assert list(told[1].means) == list(COLUMNS)
+    # Ten times three hits in ten rows.
+    assert list(told[1].means.values()) == pytest.approx([5.0, 2.5, 1.25, 3.0])
     assert told[0].rows_per_second == pytest.approx(30 / 4)
     assert told[0].waiting == pytest.approx(1.5 / 4)
     assert told[0].eta == pytest.approx((100 - 3) * 4 / 3)
@@ -50,7 +52,7 @@ def test_a_line_every_interval_with_means_over_its_rows(state):
 
 def test_the_last_steps_of_an_epoch_are_told(state):
     told: list[Health] = []
-    hook = HealthHook(100, 1e9, (told.append,))
+    hook = HealthHook(COLUMNS, 100, 1e9, (told.append,))
     hook.on_start(state, before=None)
     hook.on_step(state, _step(1.0), waited=0.0)
     hook.before_validation(state)
@@ -60,7 +62,7 @@ def test_the_last_steps_of_an_epoch_are_told(state):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_divergence_stops_the_run(state, bad):
-    hook = HealthHook(100, 1e9, ())
+    hook = HealthHook(COLUMNS, 100, 1e9, ())
     hook.on_start(state, before=None)
     hook.on_step(state, _step(bad), waited=0.0)
     with pytest.raises(TrainingError, match=r"diverged.*--learning-ratio"):

@@ -164,7 +164,7 @@ START_ID = 12300062572705582339
 """Computed in plain Python from the formula in docs/formats.md."""
 
 
-@pytest.mark.parametrize("name", ["a.hcpe", "a.parquet", "a"])
+@pytest.mark.parametrize("name", ["a.bin", "a.parquet", "a"])
 def test_other_suffixes_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(bytes(38))
     with pytest.raises(DataError, match="not a preprocess container"):

@@ -1,8 +1,9 @@
 """The split: by game, by a rule that plain Python can repeat, never empty."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 from maou.errors import DataError
 from maou.records.containers import open_hcpe_shard
 from maou.records.shards import Shard
-from maou.records.split import Split, game_starts, split_by_game, take_all
+from maou.records.split import (
+    Split,
+    game_starts,
+    split_by_game,
+    split_by_row,
+    split_by_shard,
+    take_all,
+)
 from shard_files import CONTAINERS, write_raw
 
 Rows = npt.NDArray[np.uint8]
@@ -309,3 +317,44 @@ def test_a_game_starts_where_the_result_changes(selfplay_rows: Rows) -> None:
     rows = np.repeat(selfplay_rows[:1], 6, axis=0)
     rows[:, 36] = [1, 1, 2, 2 | 4, 0, 0]  # higher bits are flags
     assert game_starts(rows).tolist() == [True, False, True, False, True, False]
+
+
+class _Plain(NamedTuple):
+    """What a split by row or shard must know of a file."""
+
+    path: Path
+    rows: int
+
+
+@pytest.mark.parametrize("ratio", [1e-9, 0.3, 1 - 1e-9])
+def test_rows_are_chosen_by_their_keys_whatever_the_shards(ratio: float) -> None:
+    keys = np.random.default_rng(0).integers(0, 2**63, 1000).astype(np.uint64)
+    held_out = []
+    for cuts in ([1000], [1, 7, 992], [500, 500]):
+        parts = np.split(keys, np.cumsum(cuts)[:-1])
+        shards = [_Plain(Path(f"{i}"), len(part)) for i, part in enumerate(parts)]
+
+        def pieces(
+            shard: int, parts: list[npt.NDArray[np.uint64]] = parts
+        ) -> Iterator[npt.NDArray[np.uint64]]:
+            for start in range(0, len(parts[shard]), 301):  # no whole bytes of marks
+                yield parts[shard][start : start + 301]
+
+        split = split_by_row(shards, pieces, ratio, 4)
+        masks = [split.mask(i, 0, shard.rows) for i, shard in enumerate(shards)]
+        held_out.append(np.concatenate(masks))
+    assert all(np.array_equal(mask, held_out[0]) for mask in held_out)
+    count = int(held_out[0].sum())
+    assert count in {1, 999} if not 0.1 < ratio < 0.9 else 250 < count < 350
+
+
+def test_one_key_or_one_hash_cannot_be_split() -> None:
+    shards = [_Plain(Path("a"), 3), _Plain(Path("b"), 3)]
+    same = np.zeros(3, dtype=np.uint64)
+    with pytest.raises(DataError, match="a: all rows have one id"):
+        split_by_row(shards, lambda _: iter((same,)), 0.5, 0)
+    with pytest.raises(DataError, match="a: the shards all hold the same"):
+        split_by_shard(shards, [5, 5], 0.5)
+    for ratio in (1e-9, 0.5, 1 - 1e-9):
+        split = split_by_shard(shards, [2**63 - 1, 2**63 + 1], ratio)
+        assert [split.mask(i, 0, 3).all() for i in (0, 1)] == [True, False]

@@ -19,6 +19,7 @@ from maou.train.config import TrainConfig
 from maou.train.device import resolve_compute
 from maou.train.loop import CompiledForward, Trainer
 from maou.train.state import TrainState
+from maou.train.task import PolicyValueTask
 
 SIZES = {
     "resnet_blocks": 1,
@@ -59,7 +60,7 @@ def test_epochs_of_the_loop_never_recompile(shards, name, trainable):
         validation=data.validation_batches,
         batch_size=32,
         train=TrainConfig(gradient_accumulation_steps=2),
-        loss=LossConfig(),
+        task=PolicyValueTask(LossConfig()),
         optim=OptimConfig(),
         compute=resolve_compute("cpu"),
     )

@@ -12,7 +12,9 @@ from maou.model.config import ModelConfig
 from maou.model.network import build_network
 from maou.train.device import resolve_compute
 from maou.train.step import accumulate_gradients
+from maou.train.task import PolicyValueTask
 
+TASK = PolicyValueTask(LossConfig())
 CPU = resolve_compute("cpu")
 
 
@@ -35,15 +37,13 @@ def test_accumulation_gives_the_gradient_of_the_big_batch(selfplay_rows, cuts):
     with torch.no_grad():  # zero-initialised layers would hide the others' gradients
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    whole = accumulate_gradients(
-        network, [_batch(selfplay_rows, 0, 64)], LossConfig(), CPU
-    )
+    whole = accumulate_gradients(network, [_batch(selfplay_rows, 0, 64)], TASK, CPU)
     expected = _gradients(network)
     network.zero_grad()
     parts = [_batch(selfplay_rows, a, b) for a, b in itertools.pairwise(cuts)]
-    sums = accumulate_gradients(network, parts, LossConfig(), CPU)
+    sums = accumulate_gradients(network, parts, TASK, CPU)
     assert sums.rows == whole.rows == 64
-    torch.testing.assert_close(sums.sums_4, whole.sums_4, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(sums.sums, whole.sums, rtol=1e-5, atol=1e-5)
     for name, gradient in _gradients(network).items():
         torch.testing.assert_close(
             gradient, expected[name], rtol=1e-4, atol=1e-6, msg=name
@@ -54,10 +54,12 @@ def test_loss_ratios_scale_the_gradient_of_their_head(selfplay_rows):
     torch.manual_seed(0)
     network = build_network(ModelConfig(resnet_blocks=1, resnet_channels=8)).train()
     batch = [_batch(selfplay_rows, 0, 16)]
-    accumulate_gradients(network, batch, LossConfig(), CPU)
+    accumulate_gradients(network, batch, TASK, CPU)
     one = _gradients(network)
     network.zero_grad()
-    accumulate_gradients(network, batch, LossConfig(value_loss_ratio=3.0), CPU)
+    accumulate_gradients(
+        network, batch, PolicyValueTask(LossConfig(value_loss_ratio=3.0)), CPU
+    )
     three = _gradients(network)
     name = "value_head.outlook.bias"
     torch.testing.assert_close(three[name], 3 * one[name])
