@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import report
+from maou.data.batch import PlayedBatch
 from maou.data.config import DataConfig
 from maou.data.loader import Loader
 from maou.data.pipeline import prepare_data
@@ -90,6 +91,7 @@ def measure(folder: Path, batch_size: int, rounds: int) -> None:
 def epoch(loader: Loader) -> None:
     """Take every batch of an epoch and look at its tensors."""
     for batch in loader.batches(0):
+        assert isinstance(batch, PlayedBatch)
         assert batch.board_BS.shape[0] == batch.policy_target().shape[0]
 
 

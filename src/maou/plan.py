@@ -3,7 +3,6 @@
 from maou.checking.run import quick_check
 from maou.checkpoint.warm_start import sources_of
 from maou.checks import changed_settings, warnings_for
-from maou.config import RunConfig
 from maou.data.overlap import count_known_positions
 from maou.data.pipeline import TrainingData, holds_games
 from maou.logs.report import Plan
@@ -11,8 +10,10 @@ from maou.model.freezing import part_sizes
 from maou.model.network import BackboneNetwork
 from maou.optim.schedule import warmup_steps
 from maou.stages import Stage
-from maou.train.device import Compute
 from maou.train.loop import Trainer
+
+FEW_STEPS = 100
+"""Below so many steps, a stage with a threshold has hardly begun."""
 
 
 def make_plan(
@@ -43,7 +44,7 @@ def make_plan(
         stage.title,
         facts,
         changed_settings(config),
-        _warnings(config, data, trainer.compute),
+        _warnings(stage, data, trainer),
     )
 
 
@@ -110,6 +111,8 @@ def _describe_data(data: TrainingData) -> str:
     count = len(shards.shards)
     mode = "streamed in a window" if data.streaming else "held in memory"
     text = f"{shards.rows:,} positions in {count} shard{'s' * (count != 1)}, {mode}"
+    if data.train_loader.caching:
+        text += f"; {data.train_loader.caching}"
     if shards.ignored:
         names = ", ".join(path.name for path in shards.ignored[:3])
         more = ", ..." if len(shards.ignored) > 3 else ""
@@ -117,12 +120,15 @@ def _describe_data(data: TrainingData) -> str:
     return text
 
 
-def _warnings(
-    config: RunConfig, data: TrainingData, compute: Compute
-) -> tuple[str, ...]:
-    warnings = warnings_for(
-        config, streaming=data.streaming, on_cuda=compute.device.type == "cuda"
-    )
+def _warnings(stage: Stage, data: TrainingData, trainer: Trainer) -> tuple[str, ...]:
+    config, on_cuda = stage.config, trainer.compute.device.type == "cuda"
+    warnings = warnings_for(config, streaming=data.streaming, on_cuda=on_cuda)
+    if stage.goal is not None and trainer.total_steps < FEW_STEPS:
+        warnings.append(
+            f"stage {stage.number} makes {trainer.total_steps} optimiser steps, too "
+            f"few to learn from: give a smaller --stage{stage.number}-batch-size "
+            f"(32 suits stage 1) or more --stage{stage.number}-max-epochs"
+        )
     if data.split.warning:
         warnings.append(data.split.warning)
     if holds_games(data.shards):

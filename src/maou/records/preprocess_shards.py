@@ -140,8 +140,11 @@ def not_of_kind(path: Path, kind: str, names: Any) -> str:
     if found == "hcpe":
         return f"{path}: {HCPE_REMEDY}"
     if found:
-        wanted = kind if found in ("packed", "dense") else "preprocess"
-        return f"{path}: holds {KIND_TEXT[found]}, not {wanted} ones"
+        text = f"{path}: holds {KIND_TEXT[found]}, not "
+        flags = {"packed": "give", "dense": "leave out"}
+        if found not in flags:
+            return f"{text}preprocess ones"
+        return f"{text}{kind} ones; {flags[found]} --input-file-packed"
     fields = f"the fields {', '.join(names)}" if len(names) else "no fields"
     return f"{path}: not a preprocess shard: it has {fields[:300]}"
 
