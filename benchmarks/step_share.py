@@ -87,7 +87,7 @@ def main() -> None:
             optim=OptimConfig(learning_rate=1e-6),
             compute=resolve_compute("cpu"),
         )
-        trainer.train_epoch(0, state, network, [])
+        trainer.train_epoch(state, network, [])
 
     works = {"loader": lambda: epoch_of(real), "one batch": lambda: epoch_of(kept)}
     times = report.in_turns(works, options.rounds)

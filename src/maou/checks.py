@@ -9,7 +9,7 @@ import dataclasses
 from maou.config import RUN_SETTINGS, RunConfig
 from maou.errors import ConfigError
 from maou.settings import BoundSetting, ChangedSetting, settings_of
-from maou.sources.config import HCPE
+from maou.sources.config import HCPE, HCPE_SUFFIXES
 
 
 def changed_settings(config: RunConfig) -> tuple[ChangedSetting, ...]:
@@ -70,9 +70,46 @@ def check_sources(config: RunConfig) -> None:
             "--input-path): preprocess records that maou pre-process makes"
         )
     raise ConfigError(
-        "--input-path: is required; name a file or folder of shards (.hcpe, .npy, "
-        ".feather)"
+        f"--input-path: is required; name a file or folder of shards ({HCPE_SUFFIXES})"
     )
+
+
+_SAFE_TO_CHANGE = frozenset(
+    (
+        *("epochs", "stage1_max_epochs", "stage2_max_epochs"),
+        *("stage1_threshold", "stage2_threshold"),
+        *("early_stopping_patience", "early_stopping_metric"),
+        *("input_path", "stage1_data_path", "stage2_data_path", "stage3_data_path"),
+        *("input_cache_mode", "cache_transforms", "loader_timeout", "gpu"),
+        *("dataloader_workers", "prefetch_factor", "pin_memory", "detect_anomaly"),
+        *("log_dir", "model_dir", "health_interval"),
+        *("save_split_params", "checkpoint_interval"),
+        *("tensorboard_histogram_frequency", "tensorboard_histogram_module"),
+    )
+)
+"""Settings of a run that may change when it goes on: where things are, how long it
+lasts, what is shown; but nothing that decides what a step computes."""
+
+
+def check_resumed(saved: RunConfig, config: RunConfig) -> None:
+    """Check that a run goes on with the settings that it began with.
+
+    Raises:
+        ConfigError: settings contradict; the message shows each with both values.
+    """
+    differing = []
+    for package, cls in RUN_SETTINGS.items():
+        for bound in settings_of(cls):
+            old = getattr(getattr(saved, package), bound.name)
+            new = getattr(getattr(config, package), bound.name)
+            if old != new and bound.name not in _SAFE_TO_CHANGE:
+                differing.append(f"{bound.flag} {new} (the run has {old})")
+    if differing:
+        raise ConfigError(
+            f"--resume-from: {'; '.join(differing)}. A run goes on with its own "
+            "settings: leave these flags out, or start a new run with "
+            "--resume-backbone-from and the head flags"
+        )
 
 
 def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[str]:

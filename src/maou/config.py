@@ -1,15 +1,18 @@
 """The configuration of a training run: the packages' settings together."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from maou.checkpoint.config import CheckpointConfig, WarmStartConfig
 from maou.data.config import DataConfig
+from maou.errors import ConfigError
 from maou.logs.config import LogConfig
 from maou.losses.config import LossConfig, StageLossConfig
 from maou.model.config import FreezeConfig, LegalMovesHeadConfig, ModelConfig
 from maou.optim.config import OptimConfig
-from maou.settings import Settings, setting
+from maou.settings import Settings, setting, settings_of
 from maou.sources.config import SourceConfig, StageSourceConfig
 from maou.train.config import StageConfig, TrainConfig
 
@@ -55,6 +58,22 @@ RUN_SETTINGS: dict[str, type[Settings]] = {
 """The field of `RunConfig` that holds each package's settings."""
 
 
+def settings_from_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings in a checkpoint's record, by field name.
+
+    Args:
+        record: holds what `as_plain` made of a `RunConfig`; what this version does not
+            know is left out.
+    """
+    values = {}
+    for package, cls in RUN_SETTINGS.items():
+        for bound in settings_of(cls):
+            value = record.get(package, {}).get(bound.name)
+            if value is not None:
+                values[bound.name] = tuple(value) if bound.multiple else value
+    return values
+
+
 @dataclass(frozen=True)
 class StartConfig(Settings):
     """How a run is started; not part of what it computes."""
@@ -66,9 +85,34 @@ class StartConfig(Settings):
         START,
         metavar="FILE",
     )
+    resume_from: str | None = setting(
+        None,
+        "Go on with a run where a checkpoint left it, in its folders and with its "
+        "settings: a checkpoint's folder, a run's folder (its newest checkpoint), or "
+        "latest, the newest in --model-dir.",
+        START,
+        metavar="PATH",
+    )
+    allow_changed_data: bool = setting(
+        False,
+        "Let --resume-from go on although the data is not what the run began with.",
+        START,
+    )
     dry_run: bool = setting(
         False,
         "Check everything, print the plan, take one real batch through the network "
         "and back, and stop without writing anything.",
         START,
     )
+
+    def check(self) -> None:
+        """Check that settings have one origin.
+
+        Raises:
+            ConfigError: they would come from two files.
+        """
+        if self.config is not None and self.resume_from is not None:
+            raise ConfigError(
+                "--config and --resume-from both bring a run's settings; give one of "
+                "them"
+            )

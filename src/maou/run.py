@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from maou import __version__
 from maou.checkpoint.hook import CheckpointHook
 from maou.checkpoint.load import load_checkpoint
+from maou.checkpoint.resume import ResumePoint, restore
 from maou.checkpoint.save import BEST
 from maou.checkpoint.warm_start import fill_part, warm_start
 from maou.checks import check_sources
@@ -52,7 +53,7 @@ class RunFolders:
     def of_stage(self, stage: Stage) -> "RunFolders":
         """Give the folders of a stage, making them."""
         folders = RunFolders(self.logs / stage.folder, self.models / stage.folder)
-        folders.logs.mkdir(exist_ok=True)
+        folders.logs.mkdir(parents=True, exist_ok=True)
         folders.models.mkdir(exist_ok=True)
         return folders
 
@@ -73,12 +74,24 @@ class Prepared:
 
 
 def learn(
-    config: RunConfig, reporter: Reporter, *, dry_run: bool = False
+    config: RunConfig,
+    reporter: Reporter,
+    *,
+    dry_run: bool = False,
+    resume: ResumePoint | None = None,
+    allow_changed_data: bool = False,
 ) -> Summary | None:
     """Train a network as configured; a dry run stops before anything is written.
 
     All stages are prepared before the first begins, so that what is wrong with the last
     is said at once.
+
+    Args:
+        config: all settings.
+        reporter: told what happens.
+        dry_run: whether to stop after the plan and one batch.
+        resume: the checkpoint to go on from, in the run that it belongs to.
+        allow_changed_data: whether to go on with other data than the run began with.
 
     Raises:
         ConfigError: settings that cannot be meant, such as a device that is absent.
@@ -88,7 +101,12 @@ def learn(
     """
     compute = resolve_compute(config.train.gpu)
     check_sources(config)
-    waiting = prepare_stages(stages_of(config), compute)
+    stages = stages_of(config)
+    if resume is not None:
+        stages = [stage for stage in stages if stage.number >= resume.stage]
+    waiting = prepare_stages(stages, compute, begun=resume is not None)
+    if resume is not None and not allow_changed_data:
+        _require_same_data(resume, waiting[0].data)
     for prepared in waiting:
         reporter.plan(
             make_plan(prepared.stage, prepared.data, prepared.trainer, prepared.network)
@@ -97,23 +115,38 @@ def learn(
         for prepared in waiting:
             reporter.dry_run(_try_one_batch(prepared))
         return None
-    folders = _make_folders(config)
-    for folder in (folders.models, folders.logs):
-        with atomic_write(folder / "run.toml") as stream:
-            stream.write(write_config(config).encode())
+    if resume is None:
+        folders = _make_folders(config)
+        for folder in (folders.models, folders.logs):
+            with atomic_write(folder / "run.toml") as stream:
+                stream.write(write_config(config).encode())
+    else:
+        name = resume.run_folder.name
+        folders = RunFolders(config.logs.log_dir / name, resume.run_folder)
     summary = None
     while waiting:
         prepared = waiting.pop(0)  # and let go of it, with its rows, when it is done
         if summary is not None:
             fill_part(prepared.network, "backbone", summary.checkpoint)
-        summary = _run(prepared, folders.of_stage(prepared.stage), reporter)
+        state = prepared.state()
+        if resume is not None:
+            restore(state, resume.folder, prepared.trainer.task.metrics)
+            resume = None
+        summary = _run(prepared, state, folders.of_stage(prepared.stage), reporter)
         reporter.finished(summary)
         _require_goal(prepared.stage, summary)
     return summary
 
 
-def prepare_stages(stages: Sequence[Stage], compute: Compute) -> list[Prepared]:
+def prepare_stages(
+    stages: Sequence[Stage], compute: Compute, *, begun: bool = False
+) -> list[Prepared]:
     """Open and split the data of some stages, and build their networks.
+
+    Args:
+        stages: the stages, in order.
+        compute: where they run.
+        begun: whether a checkpoint will bring the first one's parameters.
 
     Raises:
         ConfigError, CheckpointError, DataError: as `learn` does.
@@ -125,7 +158,9 @@ def prepare_stages(stages: Sequence[Stage], compute: Compute) -> list[Prepared]:
         # The same seed for every stage: a head starts alike with and without stages.
         torch.manual_seed(config.data.seed)
         network = stage.build()
-        warm_start(network, config.warm_start, backbone=stage is stages[0])
+        first = stage is stages[0]
+        if not (first and begun):
+            warm_start(network, config.warm_start, backbone=first)
         if stage.number == 3:
             freeze(network, config.freeze)
         network.to(compute.device)
@@ -143,15 +178,30 @@ def prepare_stages(stages: Sequence[Stage], compute: Compute) -> list[Prepared]:
     return prepared
 
 
-def _run(prepared: Prepared, folders: RunFolders, reporter: Reporter) -> Summary:
-    """Train one stage to its end."""
+def _require_same_data(resume: ResumePoint, data: TrainingData) -> None:
+    """Refuse other data than a run began with.
+
+    Raises:
+        ConfigError: the fingerprints differ.
+    """
+    found = data.shards.fingerprint()
+    if found != resume.fingerprint:
+        raise ConfigError(
+            f"--resume-from {resume.folder}: the data has changed (fingerprint {found},"
+            f" the run began with {resume.fingerprint}); restore it, or give "
+            "--allow-changed-data to go on with what is there"
+        )
+
+
+def _run(
+    prepared: Prepared, state: TrainState, folders: RunFolders, reporter: Reporter
+) -> Summary:
+    """Train one stage to its end, from wherever its state is."""
     stage, trainer = prepared.stage, prepared.trainer
     config = stage.config
-    state = prepared.state()
     record = _record(prepared)
-    before = _Before(reporter)
-    board = TensorBoard(folders.logs, json.dumps(record, indent=2))
-    file = MetricsFile(folders.logs / "metrics.jsonl")
+    board = TensorBoard(folders.logs, json.dumps(record, indent=2), state.step)
+    file = MetricsFile(folders.logs / "metrics.jsonl", state.step)
     hooks: list[Hook] = [
         HealthHook(
             trainer.task.columns,
@@ -159,19 +209,18 @@ def _run(prepared: Prepared, folders: RunFolders, reporter: Reporter) -> Summary
             config.logs.health_interval,
             (reporter.health, board.health, file.health),
         ),
-        CheckpointHook(
-            folders.models, record, split=config.checkpoint.save_split_params
-        ),
+        CheckpointHook(folders.models, record, config.checkpoint),
         Histograms(board, config.logs, trainer.steps_per_epoch),
         board,
         file,
-        before,
+        _Epochs(reporter),
     ]
     trainer.fit(state, hooks)
+    assert state.before is not None
     return Summary(
         title=stage.title,
         measured_on=_measured_on(prepared.data, stage),
-        before=before.metrics[0],
+        before=state.before,
         best={by: state.best[by] for by in trainer.task.best_by},
         epochs=state.epoch,
         checkpoint=folders.models / BEST,
@@ -219,15 +268,13 @@ def _try_one_batch(prepared: Prepared) -> DryRun:
     return DryRun(sums.rows, loss, norm, time.perf_counter() - begin)
 
 
-@dataclass
-class _Before(Hook):
-    """Keeps the untrained network's metrics and passes epochs to the reporter."""
+@dataclass(frozen=True)
+class _Epochs(Hook):
+    """Passes epochs to the reporter."""
 
     reporter: Reporter
-    metrics: list[Metrics] = field(default_factory=list)
 
     def on_start(self, state: TrainState, before: Metrics) -> None:
-        self.metrics.append(before)
         self.reporter.epoch(0, before, frozenset())
 
     def on_epoch(

@@ -72,7 +72,7 @@ def curve(shards: Path, *, streaming: bool, workers: int = 0) -> list[list[float
         compute=resolve_compute("cpu"),
     )
     found = _Curve()
-    trainer.train_epoch(0, state, network, [found])
+    trainer.train_epoch(state, network, [found])
     return found.losses
 
 

@@ -1,12 +1,25 @@
 """Where networks are kept, and which saved ones a run starts from."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from maou.errors import ConfigError
 from maou.settings import Settings, setting
 
 OUTPUT = "Output"
 WARM_START = "Freezing and warm start"
+
+
+_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Time or steps between two checkpoints; the other one is None."""
+
+    seconds: float | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -19,12 +32,41 @@ class CheckpointConfig(Settings):
         OUTPUT,
         metavar="PATH",
     )
+    checkpoint_interval: str = setting(
+        "10min",
+        "How often to save within an epoch, besides at the end of each: a time such as "
+        "10min, 90s or 2h, or a number of optimiser steps such as 500steps.",
+        OUTPUT,
+        metavar="INTERVAL",
+    )
     save_split_params: bool = setting(
         False,
         "Write each part of the network to a file of its own as well, inside every "
         "checkpoint: backbone.safetensors and one file a head.",
         OUTPUT,
     )
+
+    def check(self) -> None:
+        """Check that the interval can be read.
+
+        Raises:
+            ConfigError: it is neither a time nor a number of steps.
+        """
+        self.interval  # noqa: B018 - raises
+
+    @property
+    def interval(self) -> Interval:
+        """The time or the steps between two checkpoints."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]+)", self.checkpoint_interval)
+        number, unit = found.groups() if found else ("0", "")
+        if unit in ("step", "steps") and number.isdecimal() and int(number):
+            return Interval(steps=int(number))
+        if unit in _UNITS and float(number):
+            return Interval(seconds=float(number) * _UNITS[unit])
+        raise ConfigError(
+            f"--checkpoint-interval {self.checkpoint_interval}: not a time (10min, "
+            "90s, 2h) or a number of optimiser steps (500steps)"
+        )
 
 
 _SOURCE = (

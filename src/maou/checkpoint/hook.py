@@ -1,32 +1,68 @@
-"""Checkpoints while training: the last and the best, after every epoch."""
+"""Checkpoints while training: at every interval, and at the end of every epoch."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maou.checkpoint.config import CheckpointConfig
 from maou.checkpoint.save import save_checkpoint
 from maou.train.hooks import Hook
 from maou.train.state import TrainState
+from maou.train.step import StepSums
 from maou.train.task import Metrics
 
 
-@dataclass(frozen=True)
+@dataclass
 class CheckpointHook(Hook):
     """Saves to the run's folder.
 
     Attributes:
         run_folder: where checkpoints go.
         record: the run's settings.
-        split: whether to write a file for each part of the network too.
+        config: how often, and what to save.
+        clock: gives seconds; another one in tests.
     """
 
     run_folder: Path
     record: Mapping[str, Any]
-    split: bool = False
+    config: CheckpointConfig
+    clock: Callable[[], float] = time.perf_counter
+    _since: float = 0.0
+    _steps: int = 0
+
+    def on_start(self, state: TrainState, before: Metrics) -> None:
+        """Begin to count."""
+        self._restart()
+
+    def on_resume(self, state: TrainState) -> None:
+        """Begin to count."""
+        self._restart()
+
+    def on_step(self, state: TrainState, sums: StepSums, waited: float) -> None:
+        """Save when it is time."""
+        self._steps += 1
+        interval = self.config.interval
+        if interval.steps is not None:
+            due = self._steps >= interval.steps
+        else:
+            assert interval.seconds is not None
+            due = self.clock() - self._since >= interval.seconds
+        if due:
+            self.save(state, frozenset())
 
     def on_epoch(
         self, state: TrainState, metrics: Metrics, best: frozenset[str]
     ) -> None:
         """Save the epoch's end."""
-        save_checkpoint(self.run_folder, state, self.record, best, split=self.split)
+        self.save(state, best)
+
+    def save(self, state: TrainState, best: frozenset[str]) -> None:
+        """Save now, and count anew."""
+        split = self.config.save_split_params
+        save_checkpoint(self.run_folder, state, self.record, best, split=split)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._since, self._steps = self.clock(), 0

@@ -1,9 +1,10 @@
 """Writing checkpoints so that a crash never damages one.
 
-A checkpoint is a folder: `model.safetensors`, `optimizer.safetensors`, `state.json` and
-`MANIFEST.json`. It is written under a temporary name, flushed, given its manifest last
-and renamed into place; only then do the links `last`, `best`, `best-policy` and
-`best-value` move, each by one rename, and folders that no link names are removed.
+A checkpoint is a folder: `model.safetensors`, `optimizer.safetensors`,
+`random.safetensors`, `state.json` and `MANIFEST.json`. It is written under a temporary
+name, flushed, given its manifest last and renamed into place; only then do the links
+`last`, `best`, `best-policy` and `best-value` move, each by one rename, and folders
+that no link names are removed.
 """
 
 import json
@@ -28,6 +29,7 @@ from maou.train.state import TrainState
 
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
+RANDOM = "random.safetensors"
 STATE = "state.json"
 LAST, BEST = "last", "best"
 BEST_LINKS = {
@@ -71,6 +73,7 @@ def save_checkpoint(
         save_parts(state.network, temporary)
     tensors, groups = optimizer_state(state.optimizer)
     save_file(tensors, temporary / OPTIMIZER)
+    save_file(generator_states(), temporary / RANDOM)
     text = json.dumps(_state_json(state, groups, record), indent=2) + "\n"
     (temporary / STATE).write_text(text)
     for path in temporary.iterdir():
@@ -112,6 +115,15 @@ def optimizer_state(
     return tensors, groups
 
 
+def generator_states() -> dict[str, torch.Tensor]:
+    """Give the states of torch's generators, which dropout draws from, by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        for index, state in enumerate(torch.cuda.get_rng_state_all()):
+            states[f"cuda:{index}"] = state
+    return states
+
+
 def _state_json(
     state: TrainState, groups: list[dict[str, Any]], record: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -121,7 +133,9 @@ def _state_json(
         "label_scheme": LABEL_SCHEME,
         "epoch": state.epoch,
         "step": state.step,
+        "batches": state.batches,
         "rows": state.rows,
+        "before": None if state.before is None else asdict(state.before),
         "best": {by: asdict(best) for by, best in state.best.items()},
         "last": None if state.last is None else asdict(state.last),
         "model": as_plain(state.network.config),

@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from maou.checks import check_resumed
 from maou.cli import console
-from maou.cli.options import GroupedCommand, build, options_from
+from maou.cli.options import GroupedCommand, build, build_run, options_from
 from maou.cli.training_report import TerminalReporter
-from maou.config import RUN_SETTINGS, RunConfig, StartConfig
+from maou.config import RUN_SETTINGS, StartConfig, settings_from_record
 from maou.config_file import read_config
 
 
@@ -22,16 +23,31 @@ def command(**values: Any) -> None:
       MODEL_DIR/<run>/  checkpoints best and last, best.onnx, run.toml
     """
     start = build(StartConfig, values)
-    from_file = {} if start.config is None else read_config(start.config)
     given = {name: value for name, value in values.items() if value not in (None, ())}
-    config = RunConfig(
-        **{  # type: ignore[arg-type]
-            name: build(cls, {**from_file, **given})
-            for name, cls in RUN_SETTINGS.items()
-        }
-    )
-    origin = {name: str(start.config) for name in from_file if name not in given}
-    console.note("Reading the shards ...")
-    from maou.run import learn  # torch: only when there is something to train
+    source, inherited, point = str(start.config), {}, None
+    if start.config is not None:
+        inherited = read_config(start.config)
+    if start.resume_from is not None:
+        # torch: only when there is something to train
+        from maou.checkpoint.resume import find_resume_point
 
-    learn(config, TerminalReporter(origin), dry_run=start.dry_run)
+        model_dir = build_run(given).checkpoint.model_dir
+        point = find_resume_point(start.resume_from, model_dir)
+        source, inherited = "as it began", settings_from_record(point.settings)
+        for reason in point.skipped:
+            console.warn(f"skipped a checkpoint: {reason}")
+    config = build_run({**inherited, **given})
+    if point is not None:
+        check_resumed(build_run(inherited), config)
+    origin = {name: source for name in inherited if name not in given}
+    console.note("Reading the shards ...")
+    from maou.run import learn
+
+    with TerminalReporter(origin) as reporter:
+        learn(
+            config,
+            reporter,
+            dry_run=start.dry_run,
+            resume=point,
+            allow_changed_data=start.allow_changed_data,
+        )

@@ -45,6 +45,10 @@ class HealthHook(Hook):
         """Begin to measure."""
         self._restart()
 
+    def on_resume(self, state: TrainState) -> None:
+        """Begin to measure."""
+        self._restart()
+
     def on_step(self, state: TrainState, sums: StepSums, waited: float) -> None:
         """Count a step; tell when it is time."""
         held = self._sums

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from maou.files import atomic_write
 from maou.logs.report import Health
 from maou.train.hooks import Hook
 from maou.train.state import TrainState
@@ -14,9 +15,17 @@ from maou.train.task import Metrics
 class MetricsFile(Hook):
     """Appends a line for each health report and each validation."""
 
-    def __init__(self, path: Path) -> None:
-        """Choose the file; its folder exists."""
+    def __init__(self, path: Path, step: int = 0) -> None:
+        """Choose the file; its folder exists.
+
+        Lines from after `step` are of a run that was cut off there and are removed.
+        """
         self._path = path
+        if path.exists():
+            lines = path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if step and _step_of(line) <= step]
+            with atomic_write(path) as stream:
+                stream.write("".join(kept).encode())
 
     def health(self, health: Health) -> None:
         """Write a training line."""
@@ -37,6 +46,14 @@ class MetricsFile(Hook):
     def _append(self, entry: dict[str, Any]) -> None:
         with self._path.open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
+
+
+def _step_of(line: str) -> float:
+    """Return a line's step; a line that was cut off belongs to no step."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
 
 
 def _validation(state: TrainState, metrics: Metrics) -> dict[str, Any]:

@@ -36,9 +36,14 @@ class Histograms(Hook):
 class TensorBoard(Hook):
     """Writes scalars; the horizontal axis is the optimiser step."""
 
-    def __init__(self, folder: Path, settings: str) -> None:
-        """Open the run's event file and note its settings (JSON) as text."""
-        self._writer = SummaryWriter(str(folder))
+    def __init__(self, folder: Path, settings: str, step: int = 0) -> None:
+        """Open an event file of the run and note its settings (JSON) as text.
+
+        Values from after `step` are of a run that was cut off there; TensorBoard no
+        longer shows them.
+        """
+        purge_step = step + 1 if step else None
+        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
         self._writer.add_text("settings", f"```json\n{settings}\n```")
 
     def health(self, health: Health) -> None:

@@ -11,6 +11,9 @@ class Hook:
     def on_start(self, state: TrainState, before: Metrics) -> None:
         """Training is about to begin; `before` are the untrained network's metrics."""
 
+    def on_resume(self, state: TrainState) -> None:
+        """Training is about to go on where a checkpoint left it."""
+
     def on_gradients(self, state: TrainState) -> None:
         """The gradients of a step are complete; the update follows."""
 

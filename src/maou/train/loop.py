@@ -78,34 +78,42 @@ class Trainer:
         return self.steps_per_epoch * self.train.epochs
 
     def fit(self, state: TrainState, hooks: Sequence[Hook]) -> None:
-        """Train for all epochs, or until the goal is reached.
+        """Train for all epochs, or until the goal is reached; begin, or go on.
 
         Raises:
             DataError: a row is damaged.
             TrainingError: a hook found the run beyond hope.
         """
         forward = self.forward_of(state.network)
-        before = self.validate(state.network, forward, at_most=BEFORE_ROWS)
-        for hook in hooks:
-            hook.on_start(state, before)
-        first = self.train.start_epoch
-        state.epoch = first
-        for epoch in range(first, first + self.train.epochs):
-            self.train_epoch(epoch, state, forward, hooks)
+        if state.before is None:
+            state.epoch = self.train.start_epoch
+            at_most = BEFORE_ROWS
+            state.before = self.validate(state.network, forward, at_most=at_most)
+            for hook in hooks:
+                hook.on_start(state, state.before)
+        else:
+            for hook in hooks:
+                hook.on_resume(state)
+        while not self.is_complete(state):
+            self.train_epoch(state, forward, hooks)
             for hook in hooks:
                 hook.before_validation(state)
-            state.epoch = epoch + 1
             metrics = self.validate(state.network, forward)
+            state.epoch += 1
+            state.batches = 0
             best = state.record_validation(metrics, self.task.best_by)
             for hook in hooks:
                 hook.on_epoch(state, metrics, best)
-            if self._should_stop(state, metrics):
-                break
         for hook in hooks:
             hook.on_end(state)
 
-    def _should_stop(self, state: TrainState, metrics: Metrics) -> bool:
-        if self.goal is not None and self.goal.is_reached(metrics):
+    def is_complete(self, state: TrainState) -> bool:
+        """Tell whether all epochs are made, the goal is reached, or patience is out."""
+        if state.epoch >= self.train.start_epoch + self.train.epochs:
+            return True
+        if state.last is None:
+            return False
+        if self.goal is not None and self.goal.is_reached(state.last):
             return True
         patience = self.train.early_stopping_patience
         if patience is None:
@@ -114,12 +122,13 @@ class Trainer:
         return state.epoch - best.epoch >= patience
 
     def train_epoch(
-        self, epoch: int, state: TrainState, forward: nn.Module, hooks: Sequence[Hook]
+        self, state: TrainState, forward: nn.Module, hooks: Sequence[Hook]
     ) -> None:
-        """Make every optimiser step of one epoch (numbered from 0)."""
+        """Make the optimiser steps that are left of the epoch in progress."""
         state.network.train()
         groups = _groups(
-            self.training.batches(epoch), self.train.gradient_accumulation_steps
+            self.training.batches(state.epoch, state.batches),
+            self.train.gradient_accumulation_steps,
         )
         for batches, waited in _timed(groups):
             self.laps.lap("data")
@@ -135,6 +144,7 @@ class Trainer:
             state.optimizer.zero_grad(set_to_none=True)
             self.laps.lap("optimizer")
             state.step += 1
+            state.batches += len(batches)
             state.rows += sums.rows
             for hook in hooks:
                 hook.on_step(state, sums, waited)

@@ -27,6 +27,8 @@ class MultiLabelTask(Task):
         best_by: the score alone, under its own name.
     """
 
+    metrics = MultiLabelMetrics
+
     def __init__(self, shape: MultiLabelShape, score: str) -> None:
         """Take the loss's shape and the metric that the stage is judged by."""
         self._shape = shape

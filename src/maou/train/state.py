@@ -26,7 +26,9 @@ class TrainState:
         optimizer: its optimiser, with its running means.
         epoch: number of completed epochs (offset by --start-epoch).
         step: optimiser steps made.
+        batches: batches of the epoch in progress that those steps consumed.
         rows: training rows consumed by those steps.
+        before: metrics of the untrained network; None before they are taken.
         best: the best epoch so far by each of the task's criteria; empty before any.
         last: the latest validation metrics.
     """
@@ -35,7 +37,9 @@ class TrainState:
     optimizer: Optimizer
     epoch: int = 0
     step: int = 0
+    batches: int = 0
     rows: int = 0
+    before: Metrics | None = None
     best: dict[str, Best] = field(default_factory=dict)
     last: Metrics | None = None
 

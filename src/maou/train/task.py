@@ -48,10 +48,12 @@ class Task(ABC):
 
     Attributes:
         columns: names of what is summed in every step, `total_loss` first.
+        metrics: the class of what is measured.
         best_by: what an epoch can be the best by, and the metric that decides.
     """
 
     columns: tuple[str, ...]
+    metrics: type[Metrics]
     best_by: Mapping[str, Criterion]  # its first entry decides which one is kept
 
     @abstractmethod
@@ -70,6 +72,7 @@ class PolicyValueTask(Task):
     """Stage 3: the moves and results of games."""
 
     columns = ("total_loss", "policy_loss", "value_loss", "policy_top1")
+    metrics = PolicyValueMetrics
     # The heads have their own, since the value head overfits before the policy.
     best_by = MappingProxyType(
         {

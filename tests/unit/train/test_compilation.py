@@ -72,11 +72,12 @@ def test_epochs_of_the_loop_never_recompile(shards, name, trainable):
     counters.clear()
     forward = CompiledForward(network, 32, backend="aot_eager")
     trainer.validate(network, forward)
-    trainer.train_epoch(0, state, forward, [])
+    trainer.train_epoch(state, forward, [])
     assert counters["stats"]["unique_graphs"] == 2
     with torch._dynamo.config.patch(error_on_recompile=True):
         for epoch in (1, 2):
             trainer.validate(network, forward)
-            trainer.train_epoch(epoch, state, forward, [])
+            state.epoch, state.batches = epoch, 0
+            trainer.train_epoch(state, forward, [])
     assert counters["stats"]["unique_graphs"] == 2
     assert not counters["graph_break"]

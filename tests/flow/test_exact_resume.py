@@ -1,0 +1,194 @@
+"""A run that is cut off after any step and resumed ends bit by bit as one that was not.
+
+The real stages, loaders, trainer and checkpoints; only the cut is made here.
+"""
+
+import copy
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from maou.checkpoint.config import CheckpointConfig
+from maou.checkpoint.hook import CheckpointHook
+from maou.checkpoint.resume import find_resume_point, restore
+from maou.cli.main import cli
+from maou.config import RunConfig
+from maou.data.config import DataConfig
+from maou.model.config import ModelConfig
+from maou.optim.config import SCHEDULES
+from maou.run import Prepared, prepare_stages
+from maou.settings import as_plain
+from maou.sources.config import SourceConfig, StageSourceConfig
+from maou.stages import stages_of
+from maou.train.config import StageConfig, TrainConfig
+from maou.train.device import resolve_compute
+from maou.train.hooks import Hook
+from maou.train.state import TrainState
+
+EPOCHS = 3
+CPU = resolve_compute("cpu")
+
+
+class _CutError(Exception):
+    """The end of a run that is cut off."""
+
+
+@dataclasses.dataclass
+class _CutAfter(Hook):
+    step: int
+
+    def on_step(self, state, sums, waited) -> None:
+        if state.step == self.step:
+            raise _CutError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, selfplay_rows) -> Path:
+    """Three hcpe shards, preprocess records of them, and both stages' records."""
+    root = tmp_path_factory.mktemp("resume")
+    (root / "hcpe").mkdir()
+    for number, count in enumerate((210, 190, 230)):
+        begin = 5000 * number
+        rows = selfplay_rows[begin : begin + count]
+        (root / "hcpe" / f"{number}.hcpe").write_bytes(rows.tobytes())
+    shards = ("--input-path", str(root / "hcpe"))
+    for arguments in (
+        ("pre-process", *shards, "--output-dir", str(root / "preprocess")),
+        ("utility", "generate-stage1-data", "--output-dir", str(root / "stage1")),
+        ("utility", "generate-stage2-data", *shards, "--output-dir", str(root / "s2")),
+    ):
+        assert CliRunner().invoke(cli, arguments).exit_code == 0
+    return root
+
+
+def _config(root: Path, kind: str, **changed: object) -> RunConfig:
+    """Configure six or seven steps of training in three epochs."""
+    model = {"resnet_blocks": 1, "resnet_channels": 8}
+    if kind == "vit":  # draws from torch's generator at every step (dropout)
+        model = {"model_architecture": "vit", "vit_embed_dim": 16, "vit_num_layers": 1}
+        model |= {"vit_num_heads": 2}
+    sources = {
+        "preprocess": SourceConfig(
+            input_path=root / "preprocess",
+            input_format="preprocess",
+            input_file_packed=True,
+        ),
+    }
+    stages = {
+        "stage1": StageConfig(stage="1", stage1_threshold=1.0, stage1_max_epochs=3),
+        "stage2": StageConfig(stage="2", stage2_threshold=1.0, stage2_max_epochs=3),
+    }
+    batch_size = 300 if kind == "stage1" else 130
+    config = RunConfig(
+        source=sources.get(kind, SourceConfig(input_path=root / "hcpe")),
+        data=DataConfig(batch_size=batch_size, mirror_probability=0.3, shuffle_rows=99),
+        model=ModelConfig(**model),
+        train=TrainConfig(
+            epochs=EPOCHS, gradient_accumulation_steps=2, early_stopping_patience=2
+        ),
+        stages=stages.get(kind, StageConfig()),
+        stage_source=StageSourceConfig(
+            stage1_data_path=root / "stage1", stage2_data_path=root / "s2"
+        )
+        if kind in stages
+        else StageSourceConfig(),
+    )
+    parts = {
+        name: dataclasses.replace(getattr(config, name), **values)
+        for name, values in changed.items()
+    }
+    return dataclasses.replace(config, **parts)
+
+
+def _prepare(config: RunConfig) -> Prepared:
+    return prepare_stages(stages_of(config), CPU)[0]
+
+
+def _fresh(prepared: Prepared) -> TrainState:
+    """Begin again from the first weights, as another process would."""
+    torch.manual_seed(prepared.stage.config.data.seed)
+    network = prepared.stage.build()
+    return dataclasses.replace(prepared, network=network).state()
+
+
+def _everything(state: TrainState) -> dict[str, object]:
+    """All that a resumed run has to have alike."""
+    plain = {
+        name: getattr(state, name)
+        for name in ("epoch", "step", "batches", "rows", "before", "best", "last")
+    }
+    return {
+        **plain,
+        "network": copy.deepcopy(state.network.state_dict()),
+        "optimizer": copy.deepcopy(state.optimizer.state_dict()),
+        "generator": torch.get_rng_state(),
+    }
+
+
+def _same(first: object, second: object) -> bool:
+    if isinstance(first, torch.Tensor):
+        return isinstance(second, torch.Tensor) and torch.equal(first, second)
+    if isinstance(first, dict):
+        assert isinstance(second, dict)
+        assert first.keys() == second.keys()
+        return all(_same(first[key], second[key]) for key in first)
+    if isinstance(first, (list, tuple)):
+        assert isinstance(second, (list, tuple))
+        return all(_same(a, b) for a, b in zip(first, second, strict=True))
+    return first == second
+
+
+def _check_every_cut(prepared: Prepared, folder: Path) -> None:
+    trainer, config = prepared.trainer, prepared.stage.config
+    whole = _fresh(prepared)
+    trainer.fit(whole, [])
+    expected = _everything(whole)
+    assert whole.step >= EPOCHS
+    every_step = CheckpointConfig(checkpoint_interval="1steps")
+    record = {
+        "stage": prepared.stage.number,
+        "data_fingerprint": "",
+        **as_plain(config),
+    }
+    for cut in range(1, whole.step + 1):
+        run_folder = folder / f"cut-{cut}"
+        state = _fresh(prepared)
+        hooks = [CheckpointHook(run_folder, record, every_step), _CutAfter(cut)]
+        with pytest.raises(_CutError):
+            trainer.fit(state, hooks)
+        resumed = _fresh(prepared)
+        torch.manual_seed(12345)  # whatever another process has drawn
+        point = find_resume_point(str(run_folder), folder)
+        restore(resumed, point.folder, trainer.task.metrics)
+        assert resumed.step == cut
+        trainer.fit(resumed, [])
+        assert _same(_everything(resumed), expected), f"cut after step {cut}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "streaming"),
+    [
+        *(("hcpe", True), ("hcpe", False), ("preprocess", True), ("preprocess", False)),
+        *(("stage1", False), ("stage2", True), ("stage2", False), ("vit", True)),
+    ],
+)
+def test_every_step_of_every_kind(data, tmp_path, kind, streaming):
+    config = _config(data, kind, data={"streaming": streaming})
+    _check_every_cut(_prepare(config), tmp_path)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULES)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_every_scheduler_and_optimizer(data, tmp_path, scheduler, optimizer):
+    changed = {"lr_scheduler": scheduler, "optimizer": optimizer, "learning_rate": 0.02}
+    _check_every_cut(_prepare(_config(data, "hcpe", optim=changed)), tmp_path)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_every_step_with_two_workers(data, tmp_path, streaming):
+    workers = {"dataloader_workers": 2, "streaming": streaming}
+    with_workers = _prepare(_config(data, "hcpe", data=workers))
+    _check_every_cut(with_workers, tmp_path)

@@ -1,0 +1,155 @@
+"""`learn-model --resume-from`: what it goes on with, and what it refuses."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from maou.cli.main import run
+
+TINY = (
+    *("--gpu", "cpu", "--resnet-blocks", "1", "--resnet-channels", "8"),
+    *("--lr-scheduler", "none", "--batch-size", "50", "--health-interval", "1000"),
+)
+
+
+def _learn(capsys, *arguments: object) -> tuple[int, str]:
+    code = run(["learn-model", *(str(argument) for argument in arguments)])
+    captured = capsys.readouterr()
+    return code, " ".join((captured.out + captured.err).split())
+
+
+def _weights(folder: Path) -> str:
+    data = (folder / "last" / "model.safetensors").read_bytes()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _only(folder: Path) -> Path:
+    (found,) = folder.iterdir()
+    return found
+
+
+@pytest.fixture
+def work(tmp_path, selfplay_rows, monkeypatch) -> Path:
+    """A folder with one hcpe shard, to run in."""
+    (tmp_path / "games.hcpe").write_bytes(selfplay_rows[:600].tobytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def begun(work, capsys) -> Path:
+    """A run of one epoch."""
+    code, _ = _learn(capsys, *TINY, "--input-path", "games.hcpe", "--epoch", 1)
+    assert code == 0
+    return _only(work / "models")
+
+
+@pytest.mark.parametrize("named", ["latest", "models/RUN/last"])
+def test_two_epochs_in_two_runs_are_those_of_one(work, begun, capsys, named):
+    whole = (*TINY, "--input-path", "games.hcpe", "--epoch", 2)
+    code, _ = _learn(capsys, *whole, "--model-dir", "whole", "--log-dir", "whole-logs")
+    assert code == 0
+    path = named.replace("RUN", begun.name)
+    code, text = _learn(capsys, "--resume-from", path, "--epoch", 2)
+    assert code == 0, text
+    assert list((work / "models").iterdir()) == [begun]  # the same run
+    assert _weights(begun) == _weights(_only(work / "whole"))
+    assert "before" in text
+    assert (begun / "best.onnx").exists()
+    lines = (work / "logs" / begun.name / "metrics.jsonl").read_text().splitlines()
+    assert sum('"kind": "validation"' in line for line in lines) == 3
+
+
+def test_contradicting_flags_are_shown_with_both_values(begun, capsys):
+    code, text = _learn(
+        capsys, "--resume-from", begun, "--batch-size", 25, "--optimizer", "sgd"
+    )
+    assert code == 2
+    assert "--batch-size 25 (the run has 50)" in text
+    assert "--optimizer sgd (the run has adamw)" in text
+
+
+def test_settings_come_from_one_place(begun, capsys):
+    config = begun / "run.toml"
+    code, text = _learn(capsys, "--resume-from", begun, "--config", config)
+    assert code == 2
+    assert "--config and --resume-from" in text
+
+
+def test_changed_data_is_refused_unless_allowed(work, begun, selfplay_rows, capsys):
+    (work / "games.hcpe").write_bytes(selfplay_rows[:500].tobytes())
+    again = ("--resume-from", begun, "--epoch", 2)
+    code, text = _learn(capsys, *again)
+    assert code == 2
+    assert "the data has changed" in text
+    assert "--allow-changed-data" in text
+    code, _ = _learn(capsys, *again, "--allow-changed-data")
+    assert code == 0
+
+
+def test_moved_data_is_the_same_data(work, begun, capsys):
+    (work / "elsewhere").mkdir()
+    (work / "games.hcpe").rename(work / "elsewhere" / "games.hcpe")
+    moved = ("--input-path", "elsewhere/games.hcpe", "--epoch", 2)
+    code, text = _learn(capsys, "--resume-from", begun, *moved)
+    assert code == 0, text
+
+
+def test_the_newest_sound_checkpoint_is_taken(begun, capsys):
+    code, _ = _learn(capsys, "--resume-from", begun, "--epoch", 2)
+    assert code == 0
+    newest = (begun / "last").resolve()
+    older = begun / "epoch-0001-step-00000001"
+    shutil.copytree(newest, older)  # two of them, whatever was the best
+    tensors = newest / "model.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-1] + b"?")
+    code, text = _learn(capsys, "--resume-from", begun, "--epoch", 2)
+    assert code == 0, text
+    assert "skipped a checkpoint" in text
+    assert "do not match the manifest" in text
+
+
+def test_nothing_to_go_on_from(work, begun, capsys):
+    for path in ("nowhere", "latest"):
+        models = ("--model-dir", work / "empty")
+        code, text = _learn(capsys, "--resume-from", path, *models)
+        assert code == 2
+        assert "no sound checkpoint" in text
+    shutil.rmtree((begun / "last").resolve())
+    code, text = _learn(capsys, "--resume-from", begun / "last")
+    assert code == 2
+
+
+def test_checkpoint_interval(work, capsys):
+    base = (*TINY, "--input-path", "games.hcpe", "--epoch", 1)
+    for bad in ("10", "0steps", "1.5steps", "10 parsecs", "-1min"):
+        code, text = _learn(capsys, *base, "--checkpoint-interval", bad)
+        assert code == 2
+        assert "not a time" in text
+    code, _ = _learn(capsys, *base, "--checkpoint-interval", "2steps")
+    assert code == 0
+
+
+def test_a_stage_below_its_threshold_goes_on(work, capsys):
+    shards = ("--input-path", str(work / "games.hcpe"))
+    assert run(["utility", "generate-stage1-data", "--output-dir", "s1"]) == 0
+    assert run(["utility", "generate-stage2-data", *shards, "--output-dir", "s2"]) == 0
+    assert run(["pre-process", *shards, "--output-dir", "p"]) == 0
+    capsys.readouterr()
+    code, text = _learn(
+        capsys,
+        *(*TINY, "--stage", "all", "--stage1-data-path", "s1"),
+        *("--stage2-data-path", "s2", "--stage3-data-path", "p", "--epoch", 1),
+        *("--input-file-packed", "--stage1-max-epochs", 1, "--stage1-threshold", 0.1),
+        *("--stage2-max-epochs", 10, "--stage2-threshold", 1.0),
+        *("--stage2-pos-weight", 20),
+    )
+    assert code == 1
+    assert "below --stage2-threshold" in text
+    folder = _only(work / "models")
+    assert not (folder / "last").exists()
+    code, text = _learn(capsys, "--resume-from", folder, "--stage2-threshold", 0.0001)
+    assert code == 0, text
+    assert (folder / "best.onnx").exists()
