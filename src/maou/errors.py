@@ -32,3 +32,13 @@ class CheckpointError(MaouError, ValueError):
 
 class TrainingError(MaouError, RuntimeError):
     """A run that started well and cannot go on."""
+
+
+class Interrupted(MaouError):  # noqa: N818 - an event, not a fault
+    """A run that a signal ended; the exit code says which."""
+
+    def __init__(self, number: int, message: str = "Interrupted.") -> None:
+        """Take the signal's number."""
+        super().__init__(message)
+        self.number = number
+        self.exit_code = 128 + number

@@ -1,6 +1,7 @@
 """The composition root of `maou learn-model`: builds the journey, owns nothing else."""
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +12,14 @@ import torch
 from maou import __version__
 from maou.checkpoint.hook import CheckpointHook
 from maou.checkpoint.load import load_checkpoint
-from maou.checkpoint.resume import ResumePoint, restore
+from maou.checkpoint.resume import ResumePoint, restore, run_folder_of
 from maou.checkpoint.save import BEST
 from maou.checkpoint.warm_start import fill_part, warm_start
 from maou.checks import check_sources
 from maou.config import RunConfig
 from maou.config_file import write_config
 from maou.data.pipeline import TrainingData
-from maou.errors import ConfigError, TrainingError
+from maou.errors import ConfigError, Interrupted, TrainingError
 from maou.export.interface import SETTINGS_KEY
 from maou.export.onnx import export_onnx, verify_onnx
 from maou.files import atomic_write
@@ -202,6 +203,7 @@ def _run(
     record = _record(prepared)
     board = TensorBoard(folders.logs, json.dumps(record, indent=2), state.step)
     file = MetricsFile(folders.logs / "metrics.jsonl", state.step)
+    checkpoints = CheckpointHook(folders.models, record, config.checkpoint)
     hooks: list[Hook] = [
         HealthHook(
             trainer.task.columns,
@@ -209,13 +211,17 @@ def _run(
             config.logs.health_interval,
             (reporter.health, board.health, file.health),
         ),
-        CheckpointHook(folders.models, record, config.checkpoint),
+        checkpoints,
         Histograms(board, config.logs, trainer.steps_per_epoch),
         board,
         file,
         _Epochs(reporter),
     ]
-    trainer.fit(state, hooks)
+    try:
+        with trainer.interrupts.listening():
+            trainer.fit(state, hooks)
+    except Interrupted as signal:
+        raise Interrupted(signal.number, _kept(state, checkpoints)) from signal
     assert state.before is not None
     return Summary(
         title=stage.title,
@@ -226,6 +232,18 @@ def _run(
         checkpoint=folders.models / BEST,
         tensorboard=folders.logs,
         onnx=_export(folders.models, prepared.data) if stage.number == 3 else None,
+    )
+
+
+def _kept(state: TrainState, checkpoints: CheckpointHook) -> str:
+    """Save what a signal cut off; say how to go on."""
+    if state.before is None:
+        return "Interrupted before the first step; there is nothing to go on from."
+    folder = checkpoints.save(state, frozenset())
+    run_folder = run_folder_of(folder)
+    return (
+        f"Interrupted after step {state.step:,}, saved as {folder}. Go on with\n"
+        f"  maou learn-model --resume-from {shlex.quote(str(run_folder))}"
     )
 
 

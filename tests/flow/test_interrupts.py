@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: the right exit code, no traceback, no orphans."""
+"""Ctrl-C and SIGTERM while training: saved, the right exit code, no orphans."""
 
 import contextlib
 import os
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from maou.checkpoint.manifest import verify_manifest
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,10 @@ def test_a_signal_ends_the_whole_run(
         rest = process.stderr.read()
         assert process.wait(timeout=60) == code
     assert "Traceback" not in rest
+    assert "Interrupted after step" in rest
+    (folder,) = (tmp_path / "m").iterdir()
+    assert f"--resume-from {folder}" in rest
+    verify_manifest((folder / "last").resolve())
     deadline = time.monotonic() + 60  # torch's and multiprocessing's own helpers
     while _alive(process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)

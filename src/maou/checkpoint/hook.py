@@ -31,6 +31,7 @@ class CheckpointHook(Hook):
     clock: Callable[[], float] = time.perf_counter
     _since: float = 0.0
     _steps: int = 0
+    _saved: tuple[int, Path] | None = None
 
     def on_start(self, state: TrainState, before: Metrics) -> None:
         """Begin to count."""
@@ -58,11 +59,18 @@ class CheckpointHook(Hook):
         """Save the epoch's end."""
         self.save(state, best)
 
-    def save(self, state: TrainState, best: frozenset[str]) -> None:
-        """Save now, and count anew."""
+    def save(self, state: TrainState, best: frozenset[str]) -> Path:
+        """Save now, count anew, and return the checkpoint's folder.
+
+        A state that was just saved is not saved again.
+        """
+        if self._saved is not None and self._saved[0] == state.step and not best:
+            return self._saved[1]
         split = self.config.save_split_params
-        save_checkpoint(self.run_folder, state, self.record, best, split=split)
+        saved = save_checkpoint(self.run_folder, state, self.record, best, split=split)
         self._restart()
+        self._saved = (state.step, saved)
+        return saved
 
     def _restart(self) -> None:
         self._since, self._steps = self.clock(), 0

@@ -132,14 +132,15 @@ def _checkpoints(run: Path, prefix: str) -> list[Path]:
     if not prefix:
         return found
     latest = max(found, key=lambda folder: folder.stat().st_mtime_ns, default=None)
-    return [] if latest is None else _checkpoints(_run_folder(latest), "")
+    return [] if latest is None else _checkpoints(run_folder_of(latest), "")
 
 
 def _is_checkpoint_name(folder: Path) -> bool:
     return folder.name.startswith("epoch-") and "-step-" in folder.name
 
 
-def _run_folder(folder: Path) -> Path:
+def run_folder_of(folder: Path) -> Path:
+    """Return the run's folder of a checkpoint of any stage."""
     above = folder.parent
     return above.parent if above.name in ("stage1", "stage2") else above
 
@@ -149,7 +150,7 @@ def _read_point(folder: Path, skipped: tuple[str, ...]) -> ResumePoint:
         settings = json.loads((folder / STATE).read_bytes())["settings"]
         return ResumePoint(
             folder=folder,
-            run_folder=_run_folder(folder),
+            run_folder=run_folder_of(folder),
             stage=int(settings["stage"]),
             fingerprint=str(settings["data_fingerprint"]),
             settings=settings,

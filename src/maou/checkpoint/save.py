@@ -64,7 +64,8 @@ def save_checkpoint(
     run_folder.mkdir(parents=True, exist_ok=True)
     final = run_folder / f"epoch-{state.epoch:04d}-step-{state.step:08d}"
     temporary = run_folder / f".{final.name}.partial"
-    for leftover in (temporary, final):
+    replaced = run_folder / f".{final.name}.replaced"
+    for leftover in (temporary, replaced):
         if leftover.exists():
             shutil.rmtree(leftover)
     temporary.mkdir()
@@ -79,12 +80,15 @@ def save_checkpoint(
     for path in temporary.iterdir():
         _sync_file(path)
     write_manifest(temporary)
+    if final.exists():  # a run that was resumed from before it makes this step again
+        final.rename(replaced)
     temporary.rename(final)
     sync_folder(run_folder)
     _point(run_folder / LAST, final.name)
     for by in best:
         _point(run_folder / BEST_LINKS[by], final.name)
     _remove_unnamed(run_folder)
+    shutil.rmtree(replaced, ignore_errors=True)
     return final
 
 

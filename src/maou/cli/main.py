@@ -16,7 +16,7 @@ import click
 
 from maou import __version__
 from maou.cli.lazy import LazyGroup
-from maou.errors import MaouError
+from maou.errors import Interrupted, MaouError
 
 COMMANDS = {
     "learn-model": ("maou.cli.learn_model", "Train a network on game records."),
@@ -91,6 +91,9 @@ def run(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 128 + signal.SIGINT
+    except Interrupted as error:
+        click.echo(str(error), err=True)
+        return error.exit_code
     except MaouError as error:
         _report(error, str(error))
         return error.exit_code

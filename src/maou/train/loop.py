@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -17,9 +17,10 @@ from maou.optim.schedule import learning_rate_at
 from maou.train.config import TrainConfig
 from maou.train.device import Compute
 from maou.train.hooks import Hook
+from maou.train.interrupts import Interrupts
 from maou.train.laps import NO_LAPS, Laps
 from maou.train.state import TrainState
-from maou.train.step import accumulate_gradients
+from maou.train.step import StepSums, accumulate_gradients
 from maou.train.task import Metrics, Task
 
 BEFORE_ROWS = 131_072
@@ -55,6 +56,7 @@ class Trainer:
         compute: where to compute.
         goal: ends training when an epoch's validation reaches it.
         laps: told of the phases of each step.
+        interrupts: what signals do; none unless somebody listens.
     """
 
     training: BatchSource
@@ -66,6 +68,7 @@ class Trainer:
     compute: Compute
     goal: Goal | None = None
     laps: Laps = NO_LAPS
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -83,6 +86,8 @@ class Trainer:
         Raises:
             DataError: a row is damaged.
             TrainingError: a hook found the run beyond hope.
+            Interrupted: a signal came; the state is that of a whole step, and
+                training can go on from it.
         """
         forward = self.forward_of(state.network)
         if state.before is None:
@@ -99,11 +104,12 @@ class Trainer:
             for hook in hooks:
                 hook.before_validation(state)
             metrics = self.validate(state.network, forward)
-            state.epoch += 1
-            state.batches = 0
-            best = state.record_validation(metrics, self.task.best_by)
-            for hook in hooks:
-                hook.on_epoch(state, metrics, best)
+            with self.interrupts.deferred():
+                state.epoch += 1
+                state.batches = 0
+                best = state.record_validation(metrics, self.task.best_by)
+                for hook in hooks:
+                    hook.on_epoch(state, metrics, best)
         for hook in hooks:
             hook.on_end(state)
 
@@ -132,22 +138,33 @@ class Trainer:
         )
         for batches, waited in _timed(groups):
             self.laps.lap("data")
-            rate = learning_rate_at(state.step, self.total_steps, self.optim)
-            set_learning_rate(state.optimizer, rate)
-            with torch.autograd.set_detect_anomaly(self.train.detect_anomaly):
-                sums = accumulate_gradients(
-                    forward, batches, self.task, self.compute, self.laps
-                )
-            for hook in hooks:
-                hook.on_gradients(state)
-            state.optimizer.step()
-            state.optimizer.zero_grad(set_to_none=True)
-            self.laps.lap("optimizer")
-            state.step += 1
-            state.batches += len(batches)
-            state.rows += sums.rows
-            for hook in hooks:
-                hook.on_step(state, sums, waited)
+            with self.interrupts.deferred():
+                sums = self._make_step(state, forward, batches, hooks)
+                for hook in hooks:
+                    hook.on_step(state, sums, waited)
+
+    def _make_step(
+        self,
+        state: TrainState,
+        forward: nn.Module,
+        batches: Sequence[PositionBatch],
+        hooks: Sequence[Hook],
+    ) -> StepSums:
+        rate = learning_rate_at(state.step, self.total_steps, self.optim)
+        set_learning_rate(state.optimizer, rate)
+        with torch.autograd.set_detect_anomaly(self.train.detect_anomaly):
+            sums = accumulate_gradients(
+                forward, batches, self.task, self.compute, self.laps
+            )
+        for hook in hooks:
+            hook.on_gradients(state)
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        self.laps.lap("optimizer")
+        state.step += 1
+        state.batches += len(batches)
+        state.rows += sums.rows
+        return sums
 
     @torch.no_grad()
     def validate(

@@ -10,7 +10,7 @@ import torch
 from maou.checkpoint import save as saving
 from maou.checkpoint.load import find_checkpoint, load_checkpoint
 from maou.checkpoint.manifest import MANIFEST
-from maou.checkpoint.save import MODEL, OPTIMIZER, STATE, save_checkpoint
+from maou.checkpoint.save import MODEL, OPTIMIZER, RANDOM, STATE, save_checkpoint
 from maou.errors import CheckpointError
 from maou.model.config import ModelConfig
 from maou.model.network import build_network
@@ -19,7 +19,7 @@ from maou.optim.optimizer import build_optimizer
 from maou.train.state import TrainState
 
 SIZES = ModelConfig(resnet_blocks=1, resnet_channels=8)
-FILES = {MODEL, OPTIMIZER, STATE, MANIFEST}
+FILES = {MODEL, OPTIMIZER, RANDOM, STATE, MANIFEST}
 
 
 @pytest.fixture
