@@ -1,4 +1,4 @@
-"""Text on the terminal: tables, panels and progress lines.
+"""Text on the terminal: tables, warnings and progress.
 
 Results go to stdout, progress and warnings to stderr. Away from a terminal everything
 is plain lines.
@@ -6,11 +6,15 @@ is plain lines.
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from maou.errors import MaouError
 
@@ -30,7 +34,7 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a warning to stderr."""
-    ERR.print(f"Warning: {text}", markup=False, style="yellow")
+    ERR.print(Text(f"Warning: {text}", style="yellow"))  # style= would dye a bar too
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str) -> None:
@@ -58,3 +62,80 @@ def writing_to(folder: Path) -> Iterator[None]:
             f"cannot write to {folder}: {error.strerror or error}{where}; run the same "
             "command again to go on"
         ) from error
+
+
+def duration(seconds: float) -> str:
+    """Render a time as h:mm:ss, or m:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Bar:
+    """A bar at the bottom of the terminal, below what is printed; shown when updated.
+
+    Leaving the context takes it away. No thread draws it: it changes when it is told.
+    """
+
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self.on_terminal = (
+            sys.stderr.isatty() and ERR.is_terminal and not ERR.is_dumb_terminal
+        )
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Take the bar away, whatever happened."""
+        self.clear()
+
+    def update(self, share: float, text: str) -> None:
+        """Show how far things are (0 to 1), and some words."""
+        if not self.on_terminal:
+            return
+        if self._progress is None:
+            self._progress = Progress(
+                BarColumn(bar_width=20),
+                TextColumn("{task.percentage:3.0f}%"),
+                TextColumn("{task.description}", markup=False),
+                console=ERR,
+                auto_refresh=False,
+                transient=True,
+            )
+            self._task = self._progress.add_task(text, total=1.0)
+            self._progress.start()
+        self._progress.update(self._task, completed=share, description=text)
+        self._progress.refresh()
+
+    def clear(self) -> None:
+        """Take the bar away; the next update shows it again."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+class Progressing(Bar):
+    """How far a long conversion is: the bar, or away from a terminal a line at times.
+
+    Both come at intervals, so it may be told often.
+    """
+
+    def __init__(self, line_seconds: float = 5.0, bar_seconds: float = 0.2) -> None:
+        """Wait for so long before the first line, and between two."""
+        super().__init__()
+        self._interval = bar_seconds if self.on_terminal else line_seconds
+        self._last = time.monotonic()
+
+    def update(self, share: float, text: str) -> None:
+        """Show how far things are (0 to 1), and some words, if it is time."""
+        if time.monotonic() - self._last < self._interval:
+            return
+        self._last = time.monotonic()
+        if self.on_terminal:
+            super().update(share, text)
+        else:
+            note(f"{share:4.0%}  {text}")

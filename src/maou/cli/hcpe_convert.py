@@ -1,16 +1,13 @@
 """`maou hcpe-convert`: game files to hcpe training records."""
 
-import time
 from typing import Any
 
 import click
 
-from maou.cli.console import note, say, writing_to
+from maou.cli.console import Progressing, say, writing_to
 from maou.cli.options import GroupedCommand, build, options_from
 from maou.convert.config import HcpeConvertConfig
 from maou.errors import MaouError
-
-_SECONDS_BETWEEN_LINES = 5.0
 
 
 @options_from(HcpeConvertConfig)
@@ -27,18 +24,14 @@ def command(**values: Any) -> None:
     # Imported after the options are checked: numpy and rsshogi are not needed to help.
     from maou.convert.hcpe import Report, convert_games
 
-    last = time.monotonic()
-
     def tell(report: Report) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            note(
-                f"{report.fraction:4.0%}  {report.progress.games:,} games finished, "
-                f"{report.positions:,} positions converted, {_speed(report)}"
-            )
+        progress.update(
+            report.fraction,
+            f"{report.progress.games:,} games finished, "
+            f"{report.positions:,} positions converted, {_speed(report)}",
+        )
 
-    with writing_to(config.output_dir):
+    with writing_to(config.output_dir), Progressing() as progress:
         report = convert_games(config, tell)
     _summarise(report, config)
 

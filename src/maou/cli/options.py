@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from maou.config import RUN_SETTINGS, RunConfig
 from maou.errors import ConfigError
 from maou.settings import BoundSetting, Settings, choose, settings_of
 
@@ -152,6 +153,18 @@ def build(cls: type[C], values: dict[str, Any]) -> C:
         if bound.required and bound.name not in given:
             raise ConfigError(f"{bound.flag}: is required; {bound.setting.help}")
     return cls(**given)
+
+
+def build_run(values: dict[str, Any]) -> RunConfig:
+    """Make the configuration of a training run from parsed options.
+
+    Raises:
+        ConfigError: as `build` does.
+    """
+    parts: dict[str, Any] = {
+        name: build(cls, values) for name, cls in RUN_SETTINGS.items()
+    }
+    return RunConfig(**parts)
 
 
 def setting_options(command: click.Command) -> Iterator[SettingOption]:

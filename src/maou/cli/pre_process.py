@@ -1,15 +1,12 @@
 """`maou pre-process`: hcpe records to distinct positions."""
 
-import time
 from typing import Any
 
 import click
 
-from maou.cli.console import note, say, table, warn, writing_to
+from maou.cli.console import Progressing, say, table, warn, writing_to
 from maou.cli.options import GroupedCommand, build, options_from
 from maou.convert.config_preprocess import PreProcessConfig
-
-_SECONDS_BETWEEN_LINES = 5.0
 
 
 @options_from(PreProcessConfig)
@@ -27,16 +24,12 @@ def command(**values: Any) -> None:
     # Imported after the options are checked: numba is not needed to help.
     from maou.convert.preprocess import Report, pre_process
 
-    last = time.monotonic()
-
     def tell(report: Report) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            rows = sum(report.state.rows)
-            note(f"{report.fraction:4.0%}  {report.phase:5}  of {rows:,} positions")
+        rows = sum(report.state.rows)
+        text = f"{report.phase:5}  of {rows:,} positions"
+        progress.update(report.fraction, text)
 
-    with writing_to(config.output_dir):
+    with writing_to(config.output_dir), Progressing() as progress:
         report = pre_process(config, tell)
     _summarise(report, config)
 

@@ -1,7 +1,7 @@
 """A training run on the terminal: plan, progress lines, result."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from maou.cli import console
 
@@ -54,12 +54,24 @@ def metric_rows(*columns: "Metrics") -> list[tuple[str, ...]]:
 
 
 class TerminalReporter:
-    """Shows a run on the terminal (a `maou.logs.report.Reporter`)."""
+    """Shows a run on the terminal (a `maou.logs.report.Reporter`).
+
+    Leaving the context takes the bar away that a terminal shows instead of lines.
+    """
 
     def __init__(self, origin: dict[str, str]) -> None:
         """Take the file that each setting came from, by field; others were flags."""
         self._origin = origin
+        self._bar = console.Bar()
         self._told: set[str] = set()  # what all stages of a run have in common
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Leave the terminal as it was."""
+        self._bar.clear()
 
     def plan(self, plan: "Plan") -> None:
         """Show the plan, what was set, and the warnings."""
@@ -77,13 +89,22 @@ class TerminalReporter:
         self._told.update(("settings", *plan.warnings))
 
     def health(self, health: "Health") -> None:
-        """Show one line."""
+        """Show one line, or on a terminal the bar."""
         share = health.step / health.total_steps
+        if self._bar.on_terminal:
+            self._bar.update(
+                share,
+                f"{health.step:,}/{health.total_steps:,}  epoch {health.epoch}  "
+                f"loss {health.means['total_loss']:.4f}  "
+                f"{health.rows_per_second:,.0f} pos/s  "
+                f"ETA {console.duration(health.eta)}",
+            )
+            return
         console.note(
             f"epoch {health.epoch}  step {health.step:,}/{health.total_steps:,} "
             f"({share:.0%})  {_line(health.means)}  "
             f"lr {health.learning_rate:.2e}  {health.rows_per_second:,.0f} pos/s  "
-            f"waiting {health.waiting:.1%}  ETA {_duration(health.eta)}"
+            f"waiting {health.waiting:.1%}  ETA {console.duration(health.eta)}"
         )
 
     def epoch(self, number: int, metrics: "Metrics", best: frozenset[str]) -> None:
@@ -101,6 +122,7 @@ class TerminalReporter:
 
     def finished(self, summary: "Summary") -> None:
         """Show what the run learned, and where it is."""
+        self._bar.clear()
         before, best = summary.before, next(iter(summary.best.values()))
         title = f"{summary.title}, " if summary.title else ""
         title += f"{summary.measured_on}: {best.metrics.rows:,} positions"
@@ -145,9 +167,3 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(str(item) for item in value)
     return "" if isinstance(value, bool) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -17,6 +17,10 @@ COMMANDS = {
         "maou.cli.benchmark_dataloader",
         "Measure how fast training batches are made from your data.",
     ),
+    "benchmark-training": (
+        "maou.cli.benchmark_training",
+        "Measure how fast a run will train, by phase, before you start it.",
+    ),
     "check-data": (
         "maou.cli.check_data",
         "Look for bad records: illegal moves, duplicates, missing evaluations.",
