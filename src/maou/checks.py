@@ -181,7 +181,7 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
 def _is_random_and_frozen(config: RunConfig) -> bool:
     return (
         config.freeze.trainable_groups is not None
-        and config.stages.stage != "all"
+        and config.stages.stage in (None, "3")  # only stage 3 freezes
         and config.warm_start.resume_backbone_from is None
     )
 

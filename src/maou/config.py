@@ -109,8 +109,13 @@ class StartConfig(Settings):
         """Check that settings have one origin.
 
         Raises:
-            ConfigError: they would come from two files.
+            ConfigError: they would come from two files, or there is no data that
+                could have changed.
         """
+        if self.allow_changed_data and self.resume_from is None:
+            raise ConfigError(
+                "--allow-changed-data needs --resume-from: a new run takes any data"
+            )
         if self.config is not None and self.resume_from is not None:
             raise ConfigError(
                 "--config and --resume-from both bring a run's settings; give one of "

@@ -37,6 +37,7 @@ def make_plan(
         **_parameters(network),
         **_warm_start(stage, network),
         "device": f"{trainer.compute.describe()}, {trainer.compute.precision}",
+        "checkpoints": f"every {config.checkpoint.checkpoint_interval} and each epoch",
         "seed": str(config.data.seed),
         "data fingerprint": data.shards.fingerprint(),
     }
@@ -127,7 +128,7 @@ def _warnings(stage: Stage, data: TrainingData, trainer: Trainer) -> tuple[str, 
         warnings.append(
             f"stage {stage.number} makes {trainer.total_steps} optimiser steps, too "
             f"few to learn from: give a smaller --stage{stage.number}-batch-size "
-            f"(32 suits stage 1) or more --stage{stage.number}-max-epochs"
+            f"or more --stage{stage.number}-max-epochs"
         )
     if data.split.warning:
         warnings.append(data.split.warning)

@@ -240,10 +240,9 @@ def _kept(state: TrainState, checkpoints: CheckpointHook) -> str:
     if state.before is None:
         return "Interrupted before the first step; there is nothing to go on from."
     folder = checkpoints.save(state, frozenset())
-    run_folder = run_folder_of(folder)
     return (
         f"Interrupted after step {state.step:,}, saved as {folder}. Go on with\n"
-        f"  maou learn-model --resume-from {shlex.quote(str(run_folder))}"
+        f"  {_command(run_folder_of(folder))}"
     )
 
 
@@ -263,15 +262,19 @@ def _require_goal(stage: Stage, summary: Summary) -> None:
     if stage.goal is None or stage.goal.is_reached(best.metrics):
         return
     number, name = stage.number, stage.goal.metric.replace("_", " ")
-    head = "reachable" if number == 1 else "legal-moves"
-    where = summary.checkpoint.parent
     raise TrainingError(
         f"stage {number} ({stage.name}): {name} {stage.goal.value(best.metrics):.4f} "
-        f"after {summary.epochs} epochs, below --stage{number}-threshold "
-        f"{stage.goal.threshold:g}. Its checkpoint is kept: go on with "
-        f"--resume-backbone-from {where} --resume-{head}-head-from {where}, with more "
-        f"--stage{number}-max-epochs, or with a lower threshold"
+        f"after epoch {summary.epochs}, below --stage{number}-threshold "
+        f"{stage.goal.threshold:g}. Its checkpoint is kept. Go on with a lower "
+        "threshold, or with more epochs:\n"
+        f"  {_command(summary.checkpoint.parent.parent)} "
+        f"--stage{number}-max-epochs {2 * summary.epochs}"
     )
+
+
+def _command(run_folder: Path) -> str:
+    """Give the command that goes on with a run."""
+    return f"maou learn-model --resume-from {shlex.quote(str(run_folder))}"
 
 
 def _try_one_batch(prepared: Prepared) -> DryRun:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -29,6 +30,20 @@ VIT: tuple[str, ...] = (
 MIXER = ("--model-architecture", "mlp-mixer", "--mixer-embed-dim", "16")
 MIXER += ("--mixer-num-layers", "1")
 
+# Staged runs name their data themselves: `_run` then leaves --input-path out.
+DATA1 = ("--stage1-data-path", "{stage1}", "--stage1-threshold", "0.01")
+DATA1 += ("--stage1-max-epochs", "1", "--stage1-batch-size", "221")
+DATA2 = ("--stage2-data-path", "{stage2}", "--stage2-threshold", "1")
+DATA2 += ("--stage2-max-epochs", "1", "--stage2-batch-size", "20")
+DATA2 += ("--stage2-learning-rate", "0.1")
+STAGE1 = ("--stage", "1", *DATA1)
+STAGE2 = ("--stage", "2", *DATA2)
+STAGE3 = ("--stage", "3", "--stage3-data-path", "{soft}", "--input-file-packed")
+HIDDEN = ("--stage2-hidden-dim", "8")
+EPOCHS1 = (*STAGE1, "--stage1-max-epochs", "2")
+EPOCHS2 = (*STAGE2, "--stage2-max-epochs", "2")
+FAR1 = (*STAGE1, "--stage1-threshold", "1")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -41,17 +56,30 @@ class Outcome:
     output: str
 
     @property
-    def weights(self) -> str:
-        """Hash of the last checkpoint's parameters."""
+    def checkpoints(self) -> dict[str, Path]:
+        """The last checkpoint of every stage, by its folder below the run's."""
         assert self.folder is not None, self.errors
-        data = (self.folder / "last" / "model.safetensors").read_bytes()
-        return hashlib.sha256(data).hexdigest()
+        places = {
+            name: self.folder / name / "last" for name in ("stage1", "stage2", "")
+        }
+        found = {name: path for name, path in places.items() if path.exists()}
+        assert found, self.errors
+        return found
 
     @property
-    def state(self) -> dict:
-        """The last checkpoint's state."""
-        assert self.folder is not None, self.errors
-        return json.loads((self.folder / "last" / "state.json").read_text())
+    def weights(self) -> dict[str, str]:
+        """Hash of each stage's last parameters."""
+        return {
+            name: hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
+            for name, path in self.checkpoints.items()
+        }
+
+    def counted(self, name: str) -> dict[str, int]:
+        """A counter of each stage's last state."""
+        return {
+            stage: json.loads((path / "state.json").read_text())[name]
+            for stage, path in self.checkpoints.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -67,6 +95,8 @@ class Row:
     differs: Callable[[Outcome], object] | None = None
     says: str = ""
     base: tuple[str, ...] = ()
+    code: int = 0
+    """Exit code of the changed run: a stage below its threshold ends with 1."""
 
 
 def weights(outcome: Outcome) -> object:
@@ -74,11 +104,11 @@ def weights(outcome: Outcome) -> object:
 
 
 def rows(outcome: Outcome) -> object:
-    return outcome.state["rows"]
+    return outcome.counted("rows")
 
 
 def steps(outcome: Outcome) -> object:
-    return outcome.state["step"]
+    return outcome.counted("step")
 
 
 def health_lines(outcome: Outcome) -> object:
@@ -103,8 +133,12 @@ def log_parent(outcome: Outcome) -> object:
 
 
 def files(outcome: Outcome) -> object:
-    assert outcome.folder is not None
-    return sorted(path.name for path in (outcome.folder / "last").iterdir())
+    (last,) = outcome.checkpoints.values()
+    return sorted(path.name for path in last.iterdir())
+
+
+def stages(outcome: Outcome) -> object:
+    return sorted(outcome.checkpoints)
 
 
 STOP = ("--epoch", "9", "--learning-ratio", "0.3")
@@ -112,6 +146,13 @@ HISTOGRAMS = ("--tensorboard-histogram-frequency", "1")
 
 ROWS: dict[str, Row] = {
     "--dry-run": Row(("--dry-run",), says="Dry run: "),
+    "--resume-from": Row(("--resume-from", "{tmp}"), says="no sound checkpoint"),
+    "--allow-changed-data": Row(
+        ("--allow-changed-data",), says="--allow-changed-data needs --resume-from"
+    ),
+    "--checkpoint-interval": Row(
+        ("--checkpoint-interval", "1steps"), says="every 1steps and each epoch"
+    ),
     "--config": Row(("--config", "{config}"), rows),
     "--input-path": Row(("--input-path", "{other}"), weights),
     "--input-format": Row(("--input-format", "preprocess"), says="holds hcpe records"),
@@ -193,6 +234,62 @@ ROWS: dict[str, Row] = {
     "--tensorboard-histogram-module": Row(
         ("--tensorboard-histogram-module", "value_head.*"), histograms, base=HISTOGRAMS
     ),
+    "--stage": Row(STAGE1, stages),
+    "--stage1-data-path": Row(("--stage1-data-path", "{cases}"), weights, base=STAGE1),
+    "--stage2-data-path": Row(
+        ("--stage2-data-path", "{moves}"), weights, base=STAGE2, code=1
+    ),
+    "--stage3-data-path": Row(
+        ("--stage3-data-path", "{soft}/train"), weights, base=STAGE3
+    ),
+    "--stage1-threshold": Row(("--stage1-threshold", "1"), steps, base=EPOCHS1, code=1),
+    "--stage2-threshold": Row(("--stage2-threshold", "1e-9"), steps, base=EPOCHS2),
+    "--stage1-max-epochs": Row(("--stage1-max-epochs", "2"), steps, base=FAR1, code=1),
+    "--stage2-max-epochs": Row(
+        ("--stage2-max-epochs", "2"), steps, base=STAGE2, code=1
+    ),
+    "--stage1-batch-size": Row(("--stage1-batch-size", "553"), steps, base=STAGE1),
+    "--stage2-batch-size": Row(
+        ("--stage2-batch-size", "30"), steps, base=STAGE2, code=1
+    ),
+    "--stage1-learning-rate": Row(
+        ("--stage1-learning-rate", "0.002"), weights, base=STAGE1
+    ),
+    "--stage2-learning-rate": Row(
+        ("--stage2-learning-rate", "0.15"), weights, base=STAGE2, code=1
+    ),
+    "--stage12-lr-scheduler": Row(
+        ("--stage12-lr-scheduler", "CosineAnnealingLR"), weights, base=STAGE1
+    ),
+    "--stage12-compilation": Row(
+        ("--stage12-compilation", "--dry-run"),
+        says="--stage12-compilation  (command line)",
+        base=STAGE1,
+    ),
+    "--stage1-pos-weight": Row(("--stage1-pos-weight", "3"), weights, base=STAGE1),
+    "--stage2-pos-weight": Row(
+        ("--stage2-pos-weight", "3"), weights, base=STAGE2, code=1
+    ),
+    "--stage2-gamma-pos": Row(
+        ("--stage2-gamma-pos", "1"), weights, base=STAGE2, code=1
+    ),
+    "--stage2-gamma-neg": Row(
+        ("--stage2-gamma-neg", "2"), weights, base=STAGE2, code=1
+    ),
+    "--stage2-clip": Row(("--stage2-clip", "0.02"), weights, base=STAGE2, code=1),
+    "--stage2-hidden-dim": Row(HIDDEN, weights, base=STAGE2, code=1),
+    "--stage2-head-dropout": Row(
+        ("--stage2-head-dropout", "0.5"), weights, base=(*STAGE2, *HIDDEN), code=1
+    ),
+    "--stage2-test-ratio": Row(
+        ("--stage2-test-ratio", "0.3"), rows, base=STAGE2, code=1
+    ),
+    "--resume-reachable-head-from": Row(
+        ("--resume-reachable-head-from", "{start1}"), weights, base=STAGE1
+    ),
+    "--resume-legal-moves-head-from": Row(
+        ("--resume-legal-moves-head-from", "{start2}"), weights, base=STAGE2, code=1
+    ),
 }
 
 
@@ -202,6 +299,30 @@ def _flags() -> list[str]:
 
 def test_every_flag_has_a_row():
     assert set(ROWS) == set(_flags())
+
+
+def _stage_data(root: Path) -> dict[str, Path]:
+    """Make stage records and preprocess records of the shards, twice each stage's."""
+    found = {name: root / name for name in ("stage1", "stage2", "moves", "soft")}
+    for command_line in (
+        ("utility", "generate-stage1-data", "--output-dir", found["stage1"]),
+        *(
+            (
+                *("utility", "generate-stage2-data", "--workers", "0"),
+                *("--input-path", root / source, "--output-dir", found[name]),
+            )
+            for source, name in (("shards", "stage2"), ("other", "moves"))
+        ),
+        (
+            *("pre-process", "--workers", "1", "--shard-rows", "100"),
+            *("--input-path", root / "shards", "--output-dir", found["soft"]),
+        ),
+    ):
+        assert run([str(word) for word in command_line]) == 0
+    (root / "cases").mkdir()
+    (path,) = found["stage1"].iterdir()
+    np.save(root / "cases" / "stage1.npy", np.load(path)[:900])
+    return {**found, "cases": root / "cases"}
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +343,14 @@ def inputs(tmp_path_factory, selfplay_rows) -> dict[str, Path]:
     places = ("--model-dir", str(start / "models"), "--log-dir", str(start / "logs"))
     assert run(["learn-model", *arguments, *places]) == 0
     (trained,) = (start / "models").iterdir()
+    staged = _stage_data(root)
+    for name, stage in (("start1", STAGE1), ("start2", STAGE2)):
+        arguments = (*BASE, *(text.format(**staged) for text in stage), "--seed", "9")
+        places = ("--model-dir", str(root / name), "--log-dir", str(start / "logs"))
+        assert run(["learn-model", *arguments, *places]) in (0, 1)
+        (staged[name],) = root.glob(f"{name}/*/stage?")
     return {
+        **staged,
         "start": trained,
         "shards": root / "shards",
         "other": root / "other",
@@ -232,9 +360,10 @@ def inputs(tmp_path_factory, selfplay_rows) -> dict[str, Path]:
 
 
 def _run(inputs, tmp_path, capfd, *arguments: str) -> Outcome:
+    staged = any(text.startswith("--stage") for text in arguments)
     given = [
         "learn-model",
-        *("--input-path", str(inputs["shards"])),
+        *(() if staged else ("--input-path", str(inputs["shards"]))),
         *("--model-dir", str(tmp_path / "models")),
         *("--log-dir", str(tmp_path / "logs")),
         *BASE,
@@ -243,9 +372,10 @@ def _run(inputs, tmp_path, capfd, *arguments: str) -> Outcome:
     capfd.readouterr()
     code = run(given)
     said = capfd.readouterr()
-    found = list(tmp_path.glob("*/*/run.json")) + list(tmp_path.glob("*/*/run.toml"))
-    folders = {path.parent for path in found}
-    models = [path for path in folders if (path / "last").exists()]
+    folders = {path.parent for path in tmp_path.glob("*/*/run.toml")}
+    models = [
+        path for path in folders if [*path.glob("epoch-*"), *path.glob("*/epoch-*")]
+    ]
     logs = [path for path in folders if (path / "metrics.jsonl").exists()]
     return Outcome(
         code,
@@ -271,7 +401,7 @@ def test_a_flag_acts(flag, inputs, tmp_path, tmp_path_factory, capfd, bases):
     base = bases[row.base]
     changed = _run(inputs, tmp_path, capfd, *row.base, *row.add)
     if row.differs is not None:
-        assert changed.code == 0, changed.errors
+        assert changed.code == row.code, changed.errors
         assert row.differs(changed) != row.differs(base)
         return
     assert row.says in changed.errors + changed.output

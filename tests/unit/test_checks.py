@@ -4,13 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from maou.checks import changed_settings, warnings_for
+from maou.checkpoint.config import WarmStartConfig
+from maou.checks import (
+    changed_settings,
+    check_sources,
+    is_staged,
+    runs_stage,
+    warnings_for,
+)
 from maou.config import RunConfig
 from maou.data.config import DataConfig
+from maou.errors import ConfigError
+from maou.losses.config import LossConfig, StageLossConfig
+from maou.model.config import FreezeConfig
 from maou.optim.config import OptimConfig
-from maou.sources.config import SourceConfig
+from maou.sources.config import SourceConfig, StageSourceConfig
+from maou.train.config import StageConfig, TrainConfig
 
 SOURCE = SourceConfig(input_path=Path("x"))
+PATHS = {f"stage{n}_data_path": Path(str(n)) for n in (1, 2, 3)}
 
 
 def _warnings(config: RunConfig, *, streaming: bool = True, on_cuda: bool = False):
@@ -70,3 +82,129 @@ def test_changed_settings_are_shown_as_typed():
         "--no-streaming": False,
         "--batch-size": 7,
     }
+
+
+def _staged(
+    stage: str | None, *numbers: int, source: bool = False, **more
+) -> RunConfig:
+    paths = {f"stage{n}_data_path": PATHS[f"stage{n}_data_path"] for n in numbers}
+    return RunConfig(
+        SOURCE if source else SourceConfig(),
+        stages=StageConfig(stage=stage),
+        stage_source=StageSourceConfig(**paths),
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "staged", "runs"),
+    [
+        (_staged(None, source=True), False, {3}),
+        (_staged(None, 3), True, {3}),
+        (_staged(None, 1, source=True), True, {3}),
+        (_staged("3", source=True), True, {3}),
+        (_staged("1", 1), True, {1}),
+        (_staged("2", 2), True, {2}),
+        (_staged("all", 1, 2, 3), True, {1, 2, 3}),
+        (_staged("ALL", 1, 2, source=True), True, {1, 2, 3}),
+    ],
+)
+def test_which_stages_run(config, staged, runs):
+    check_sources(config)
+    assert is_staged(config) is staged
+    assert {n for n in (1, 2, 3) if runs_stage(config, n)} == runs
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (_staged(None), "--input-path: is required"),
+        (_staged(None, 3, source=True), "--input-path and --stage3-data-path both"),
+        (_staged("1", 3, source=True), "--input-path and --stage3-data-path both"),
+        (_staged("1", 2), "--stage 1 needs --stage1-data-path"),
+        (_staged("2", 1), "--stage 2 needs --stage2-data-path"),
+        (_staged("3", 1, 2), "--stage 3 needs --stage3-data-path (or --input-path)"),
+        (_staged(None, 1), "--stage 3 needs --stage3-data-path (or --input-path)"),
+        (_staged("all", 1, 2), "--stage all needs --stage3-data-path"),
+        (_staged("all", 2, 3), "--stage all needs --stage1-data-path"),
+        (_staged("all", 1, source=True), "--stage all needs --stage2-data-path"),
+    ],
+)
+def test_a_stage_without_one_source_is_refused(config, says):
+    with pytest.raises(ConfigError) as caught:
+        check_sources(config)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (
+            _staged("1", 1, loss=LossConfig(gce_parameter=0.5)),
+            "--gce-parameter has no effect: --stage 1 does not run stage 3",
+        ),
+        (
+            _staged("2", 2, train=TrainConfig(compilation=True)),
+            "--compilation has no effect: --stage 2 does not run stage 3",
+        ),
+        (
+            _staged("3", 2, 3),
+            "--stage2-data-path has no effect: --stage 3 does not run stage 2",
+        ),
+        (
+            _staged(None, 3, stage_loss=StageLossConfig(stage1_pos_weight=2.0)),
+            "--stage1-pos-weight has no effect: --stage 3 does not run stage 1",
+        ),
+        (
+            _staged("1", 1, data=DataConfig(stage2_test_ratio=0.1)),
+            "--stage2-test-ratio has no effect: --stage 1 does not run stage 2",
+        ),
+        (
+            _staged(
+                "1",
+                1,
+                warm_start=WarmStartConfig(resume_legal_moves_head_from=Path("x")),
+            ),
+            (
+                "--resume-legal-moves-head-from has no effect: --stage 1 does not run "
+                "stage 2"
+            ),
+        ),
+        (
+            _staged("2", 2, freeze=FreezeConfig(freeze_backbone=True)),
+            "--freeze-backbone has no effect: --stage 2 does not run stage 3",
+        ),
+        (
+            RunConfig(SOURCE, stages=StageConfig(stage12_lr_scheduler="none")),
+            (
+                "--stage12-lr-scheduler has no effect: --stage 3 does not run stage 1 "
+                "and 2"
+            ),
+        ),
+    ],
+)
+def test_settings_of_stages_that_do_not_run_are_named(config, says):
+    assert _warnings(config) == [says]
+
+
+def test_settings_of_stages_that_run_are_not_named():
+    everything = _staged(
+        "all",
+        *(1, 2, 3),
+        loss=LossConfig(gce_parameter=0.5),
+        stage_loss=StageLossConfig(stage1_pos_weight=2.0, stage2_gamma_neg=2.0),
+        data=DataConfig(stage2_test_ratio=0.1, test_ratio=0.3),
+        freeze=FreezeConfig(freeze_backbone=True),
+        optim=OptimConfig(learning_rate=0.1),
+    )
+    assert _warnings(everything) == []
+    assert _warnings(_staged("1", 1, optim=OptimConfig(learning_rate=0.1))) == []
+
+
+def test_a_frozen_backbone_needs_parameters_from_somewhere():
+    frozen = FreezeConfig(freeze_backbone=True)
+    (warning,) = _warnings(_staged("3", 3, freeze=frozen))
+    assert "keeps random parameters" in warning
+    start = WarmStartConfig(resume_backbone_from=Path("x"))
+    assert _warnings(_staged("3", 3, freeze=frozen, warm_start=start)) == []
+    assert _warnings(_staged("all", 1, 2, 3, freeze=frozen)) == []

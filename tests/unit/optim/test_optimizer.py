@@ -129,3 +129,10 @@ def test_state_survives_by_name() -> None:
     named = [name for g in state["param_groups"] for name in g["param_names"]]
     assert sorted(named) == sorted(name for name, _ in NETWORK.named_parameters())
     assert torch.is_tensor(optimizer.param_groups[0]["params"][0])
+
+
+def test_without_a_schedule_the_rate_is_always_the_highest() -> None:
+    config = OptimConfig(learning_rate=0.3, lr_scheduler="none")
+    assert {learning_rate_at(step, 40, config) for step in range(40)} == {0.3}
+    assert learning_rate_at(0, 1, config) == 0.3
+    assert learning_rate_at(40, 40, config) == 0.0  # no step of the planned run
