@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from game_shards import write_psv
 from maou.data.batch import Batch
 from maou.shogi.samples import decode_samples
 
@@ -162,6 +163,8 @@ def _feather(
 
 CONTAINERS = {
     "raw": Container(".hcpe", False, write_raw),
+    "psv": Container(".psv", False, write_psv),
+    "bin": Container(".bin", False, write_psv),
     "npy raw": Container(".npy", False, write_npy),
     "npy padded": Container(".npy", False, write_npy_padded),
     "npy bytes ids": Container(".npy", True, write_npy_bytes),

@@ -7,7 +7,7 @@ policy and value, the training that everything is for. Each is one entry of `STA
 import dataclasses
 from abc import ABC, abstractmethod
 
-from maou.checks import is_staged
+from maou.checks import is_staged, runs_stage
 from maou.config import RunConfig
 from maou.data.config import DataConfig
 from maou.data.pipeline import (
@@ -213,15 +213,10 @@ class PolicyValueStage(Stage):
         return PolicyValueTask(self.config.loss)
 
 
-STAGES: dict[str, tuple[type[Stage], ...]] = {
-    "1": (ReachableStage,),
-    "2": (LegalMovesStage,),
-    "3": (PolicyValueStage,),
-    "all": (ReachableStage, LegalMovesStage, PolicyValueStage),
-}
-"""What each value of `--stage` runs, in order."""
+STAGES: tuple[type[Stage], ...] = (ReachableStage, LegalMovesStage, PolicyValueStage)
+"""The stages in the order in which they run."""
 
 
 def stages_of(config: RunConfig) -> list[Stage]:
     """Give the stages of a run in order."""
-    return [stage(config) for stage in STAGES[config.stages.stage or "3"]]
+    return [stage(config) for stage in STAGES if runs_stage(config, stage.number)]

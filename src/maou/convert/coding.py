@@ -13,23 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from rsshogi.core import Move
 
-from maou.shogi.compiled import inlined, kernel
-from maou.shogi.hcp import BOARD_CODE, HAND_CODE
-from maou.shogi.pieces import DROP_ORIGINS, KINDS
+from maou.shogi.compiled import kernel
+from maou.shogi.playing import WHITE, code_position, play
 
-# Kinds as in apery: P L N S B R G K, then the promoted ones at + 8. White is + 16.
 _LETTERS = "PLNSBRGK"
-_KING, _WHITE = 8, 16
 _CSA_PIECES = "FUKYKEGIKAHIKIOUTONYNKNGUMRY"
 _CSA_KINDS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
 
-_OURS = {DROP_ORIGINS.index(name) + 1: at for at, name in enumerate(KINDS)}
-_BOARD_CODE = {kind: BOARD_CODE[at] for kind, at in _OURS.items()}
-_HAND_CODE = {kind: HAND_CODE[at] for kind, at in _OURS.items()}
-_HAND_ORDER = np.array(list(_OURS))
-
 EVAL_LIMIT = 32767
-_HCP_BYTES = 32
 
 
 class Start(NamedTuple):
@@ -46,27 +37,6 @@ class Start(NamedTuple):
     turn: int
 
 
-def _board_table() -> npt.NDArray[np.uint16]:
-    table = np.zeros(32, dtype=np.uint16)  # value | bits << 8
-    table[0] = 1 << 8
-    for kind, (value, bits) in _BOARD_CODE.items():
-        for white in (0, 1):
-            colour = white << (bits - 1 if kind == 7 else bits - 2)
-            table[kind + _WHITE * white] = value | colour | bits << 8
-            if kind != 7:
-                promoted = value | colour | 1 << (bits - 1)
-                table[kind + 8 + _WHITE * white] = promoted | bits << 8
-    return table
-
-
-def _hand_table() -> npt.NDArray[np.uint16]:
-    table = np.zeros((2, 8), dtype=np.uint16)
-    for kind, (value, bits) in _HAND_CODE.items():
-        for white in (0, 1):
-            table[white, kind] = value | white << (bits - 1) | bits << 8
-    return table
-
-
 def _piece_table() -> npt.NDArray[np.uint8]:
     table = np.zeros((32, 32), dtype=np.uint8)  # by CSA's two letters, A = 1
     for i, kind in enumerate(_CSA_KINDS):
@@ -75,7 +45,7 @@ def _piece_table() -> npt.NDArray[np.uint8]:
     return table
 
 
-_BOARD_TABLE, _HAND_TABLE, _PIECE_TABLE = _board_table(), _hand_table(), _piece_table()
+_PIECE_TABLE = _piece_table()
 
 
 @functools.lru_cache(maxsize=64)
@@ -93,7 +63,7 @@ def start_of_sfen(sfen: str) -> Start:
                 file -= int(char)
             else:
                 kind = _LETTERS.index(char.upper()) + 1 + promoted
-                board[file, rank] = kind + _WHITE * char.islower()
+                board[file, rank] = kind + WHITE * char.islower()
                 file, promoted = file - 1, 0
     number = ""
     for char in held.replace("-", ""):
@@ -168,79 +138,6 @@ def scan_csa(
     return plies, read, plain
 
 
-@inlined
-def _flush(row: npt.NDArray[np.uint8], at: int, word: int) -> int:
-    for i in range(4):
-        if at < _HCP_BYTES:
-            row[at] = word >> 8 * i & 255
-        at += 1
-    return at
-
-
-@kernel
-def _code_position(
-    board: npt.NDArray[np.uint8],
-    hands: npt.NDArray[np.uint8],
-    turn: int,
-    row: npt.NDArray[np.uint8],
-) -> bool:
-    """Write one position code; tell whether it came to exactly 256 bits."""
-    kings = np.zeros(2, dtype=np.int64)
-    for square in range(81):
-        if board[square] & 15 == _KING:
-            kings[board[square] >> 4] = square
-    word = turn | kings[0] << 1 | kings[1] << 8
-    used: Any = 15  # bits in the word
-    at = 0  # bytes written
-    for square in range(81):
-        piece = board[square]
-        if piece & 15 != _KING:
-            symbol = np.int64(_BOARD_TABLE[piece])
-            word |= (symbol & 255) << used
-            used += symbol >> 8
-            if used >= 32:
-                at = _flush(row, at, word)
-                word >>= 32
-                used -= 32
-    for colour in range(2):
-        for kind in _HAND_ORDER:
-            symbol = np.int64(_HAND_TABLE[colour, kind])
-            for _ in range(hands[colour, kind]):
-                word |= (symbol & 255) << used
-                used += symbol >> 8
-                if used >= 32:
-                    at = _flush(row, at, word)
-                    word >>= 32
-                    used -= 32
-    return bool(at == _HCP_BYTES and used == 0)
-
-
-@kernel
-def _play(
-    board: npt.NDArray[np.uint8],
-    hands: npt.NDArray[np.uint8],
-    turn: int,
-    code: np.int64,
-) -> np.int64:
-    """Make a coded move; return its move16."""
-    to, origin, after = code & 127, code >> 7 & 127, code >> 16
-    if origin > 80:
-        kind = origin - 80
-        hands[turn, kind] -= 1
-    else:
-        kind = np.int64(board[origin]) & 15
-        if after and after != kind:
-            code |= 1 << 14
-        if code >> 14 & 1:
-            kind += 8
-        taken = np.int64(board[to]) & 15
-        if taken:
-            hands[turn, taken - 8 if taken > _KING else taken] += 1
-        board[origin] = 0
-    board[to] = kind + _WHITE * turn
-    return code
-
-
 @kernel
 def code_positions(
     board: npt.NDArray[np.uint8],
@@ -264,8 +161,8 @@ def code_positions(
     whole = True
     for ply in range(len(moves)):
         row = rows[ply]
-        whole = _code_position(board, hands, turn, row) and whole
-        code = _play(board, hands, turn, np.int64(moves[ply]))
+        whole = code_position(board, hands, turn, row) and whole
+        code = play(board, hands, turn, np.int64(moves[ply]))
         row[34], row[35] = code & 255, code >> 8 & 255
         turn = 1 - turn
     return whole

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from maou.errors import ConfigError
 from maou.settings import REQUIRED, Settings, setting
+from maou.sources.config import HCPE_SUFFIXES
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|[KMGT]I?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -19,7 +20,7 @@ class PreProcessConfig(Settings):
 
     input_path: Path = setting(
         REQUIRED,
-        "File or folder of hcpe shards (.hcpe, .npy, .feather); folders are searched "
+        f"File or folder of hcpe shards ({HCPE_SUFFIXES}); folders are searched "
         "recursively.",
         _INPUT,
         metavar="PATH",

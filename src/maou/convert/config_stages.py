@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maou.settings import REQUIRED, Settings, setting
+from maou.sources.config import HCPE_SUFFIXES
 
 INPUT, OUTPUT = "Input", "Output"
 
@@ -26,7 +27,7 @@ class Stage2DataConfig(Settings):
 
     input_path: Path = setting(
         REQUIRED,
-        "File or folder of hcpe shards (.hcpe, .npy, .feather) with the positions.",
+        f"File or folder of hcpe shards ({HCPE_SUFFIXES}) with the positions.",
         INPUT,
         metavar="PATH",
     )

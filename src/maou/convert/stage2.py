@@ -6,6 +6,7 @@ the order of the input and are the same for any number of workers. A shard is wr
 aside and renamed, so what has its name is complete.
 """
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -116,13 +117,16 @@ def _in_order(shards: Sequence[Shard], config: Stage2DataConfig) -> Iterator[Rec
             yield workers.result(ahead.popleft())
 
 
+_open = functools.lru_cache(maxsize=2)(open_hcpe_shard)
+
+
 def legal_moves_of(task: Task) -> Records:
     """Make the records of some rows: `STAGE2` [rows]; runs in a worker.
 
     Raises:
         DataError: a row is damaged.
     """
-    rows = open_hcpe_shard(task.path).read(task.start, task.stop)
+    rows = _open(task.path).read(task.start, task.stop)
     board_BS, hand_BH, status_B = decode_hcp(rows)
     if status_B.any():
         bad = int(np.flatnonzero(status_B)[0])

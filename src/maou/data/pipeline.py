@@ -26,7 +26,7 @@ from maou.records.split import (
     take_all,
 )
 from maou.records.stage_shards import StageShard
-from maou.sources.config import PREPROCESS, SourceConfig
+from maou.sources.config import HCPE_SUFFIXES, PREPROCESS, SourceConfig
 from maou.sources.local import (
     AnyShards,
     PlayedShards,
@@ -79,8 +79,8 @@ def open_data(source: SourceConfig) -> PlayedShards:
     path = source.input_path
     if path is None:
         raise ConfigError(
-            "--input-path: is required; name a file or folder of shards (.hcpe, .npy, "
-            ".feather)"
+            "--input-path: is required; name a file or folder of shards "
+            f"({HCPE_SUFFIXES})"
         )
     if source.input_format == PREPROCESS:
         return open_preprocess_shards(path, source.input_file_packed)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maou.settings import REQUIRED, Settings, setting
-from maou.sources.config import HCPE, INPUT_FORMATS, SourceConfig
+from maou.sources.config import HCPE, HCPE_SUFFIXES, INPUT_FORMATS, SourceConfig
 
 MODEL, INPUT, OUTPUT = "Model", "Input", "Output"
 SPLITS = ("all", "training", "validation")
@@ -30,7 +30,7 @@ class EvaluateConfig(Settings):
     )
     input_path: Path = setting(
         REQUIRED,
-        "File or folder of shards (.hcpe, .npy, .feather).",
+        f"File or folder of shards ({HCPE_SUFFIXES}).",
         INPUT,
         metavar="PATH",
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from maou.errors import DataError
 from maou.records.arrow import ArrowFile
+from maou.records.containers import GAME_SUFFIXES
 from maou.records.npy import read_header
 from maou.records.preprocess_feather import DenseFeather, PackedFeather
 from maou.records.preprocess_npy import DenseNpy, PackedNpy
@@ -29,7 +30,7 @@ def open_preprocess_shard(path: Path, packed: bool) -> PreprocessShard:
         DataError: the suffix names no container, or the file is of another kind.
     """
     container = PREPROCESS_CONTAINERS.get((path.suffix.lower(), packed))
-    if container is None and path.suffix.lower() == ".hcpe":
+    if container is None and path.suffix.lower() in GAME_SUFFIXES:
         raise DataError(f"{path}: {HCPE_REMEDY}")
     if container is None:
         raise DataError(
@@ -51,4 +52,4 @@ def kind_of_file(path: Path) -> str:
     if suffix == ".feather":
         with ArrowFile(path).open() as reader:
             return kind_of_fields(reader.schema.names)
-    return "hcpe" if suffix == ".hcpe" else ""
+    return "hcpe" if suffix in GAME_SUFFIXES else ""

@@ -3,14 +3,63 @@
 One place for numba's options: machine code is cached beside the source (or in the
 user's cache folder where that is read-only), and kernels release the interpreter
 lock, so that threads can share a batch.
+
+numba compares a cached kernel with its own source file only. A kernel that calls
+another module's, or holds its tables, would stay as it was when that one changes and
+compute wrong rows; so the cache has a folder for each state of all these files.
 """
 
+import hashlib
+import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def source_digest(package: Path) -> str:
+    """Hash every file that kernels are made of, 16 hex digits: shogi/ and the users."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        source = path.read_bytes()
+        if path.parent.name == "shogi" or b"maou.shogi.compiled" in source:
+            digest.update(
+                path.relative_to(package).as_posix().encode() + b"\0" + source
+            )
+    return digest.hexdigest()[:16]
+
+
+def cache_folder(package: Path) -> Path | None:
+    """Make the folder of these kernels, and remove those of earlier states.
+
+    Returns:
+        None where nothing can be written; numba then decides.
+    """
+    name = f"kernels-{source_digest(package)}"
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    for parent in (package / "__pycache__", Path(user).expanduser() / "maou"):
+        folder = parent / name
+        try:
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                for earlier in parent.glob("kernels-*"):
+                    if earlier != folder:
+                        shutil.rmtree(earlier, ignore_errors=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return None
+
+
+if "NUMBA_CACHE_DIR" not in os.environ and (_folder := cache_folder(_PACKAGE)):
+    numba.config.CACHE_DIR = str(_folder)  # type: ignore[attr-defined]
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -62,7 +62,7 @@ HAND_CODE = (  # of P L N S G B R: (value, bits with colour)
 )
 
 
-def _board_symbols() -> list[tuple[int, int, int, int, int]]:
+def board_symbols() -> list[tuple[int, int, int, int, int]]:
     """List every board symbol: (value, bits, kind index, promoted, white)."""
     symbols = []
     for index, (value, bits) in enumerate(BOARD_CODE):
@@ -84,16 +84,17 @@ def _piece_id(index: int, promoted: int, opponent: int) -> int:
 
 # A table entry packs: bits 0-7 symbol length, 8-15 piece id (or hand index), and from
 # bit 16 on seven 6-bit counters, one for each kind, of which one is set to 1.
-_COUNT_SHIFT = 16
-_FULL_SET = sum(n << (6 * i) for i, n in enumerate(KIND_COUNTS))
+COUNT_SHIFT = 16
+FULL_SET = sum(n << (6 * i) for i, n in enumerate(KIND_COUNTS))
 
 
-def _entry(length: int, value: int, index: int | None) -> int:
-    count = 0 if index is None else 1 << (_COUNT_SHIFT + 6 * index)
+def table_entry(length: int, value: int, index: int | None) -> int:
+    """Pack a symbol's length, what it stands for, and its kind, if it is a piece."""
+    count = 0 if index is None else 1 << (COUNT_SHIFT + 6 * index)
     return length | value << 8 | count
 
 
-def _fill(table: npt.NDArray[np.uint64], code: int, bits: int, entry: int) -> None:
+def fill_table(table: npt.NDArray[np.uint64], code: int, bits: int, entry: int) -> None:
     """Set every entry whose low `bits` bits are `code`."""
     table[code :: 1 << bits] = entry
 
@@ -103,21 +104,21 @@ def _build_tables() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     board = np.zeros((2, 256), dtype=np.uint64)
     hand = np.zeros((2, 256), dtype=np.uint64)
     for turn in (0, 1):
-        _fill(board[turn], 0, 1, _entry(1, EMPTY, None))
-        for code, bits, index, promoted, white in _board_symbols():
+        fill_table(board[turn], 0, 1, table_entry(1, EMPTY, None))
+        for code, bits, index, promoted, white in board_symbols():
             piece = _piece_id(index, promoted, white ^ turn)
-            _fill(board[turn], code, bits, _entry(bits, piece, index))
+            fill_table(board[turn], code, bits, table_entry(bits, piece, index))
         for index, (value, bits) in enumerate(HAND_CODE):
             for white in (0, 1):
                 slot = index + len(KINDS) * (white ^ turn)
                 code = value | white << (bits - 1)
-                _fill(hand[turn], code, bits, _entry(bits, slot, index))
+                fill_table(hand[turn], code, bits, table_entry(bits, slot, index))
     return board, hand
 
 
 _BOARD_TABLE, _HAND_TABLE = _build_tables()
 
-_TARGET = np.stack([BOARD_INDEX, 80 - BOARD_INDEX]).astype(np.uint8)
+TARGET = np.stack([BOARD_INDEX, 80 - BOARD_INDEX]).astype(np.uint8)
 """Board index of each square, by turn (white to move rotates the board)."""
 
 
@@ -125,7 +126,7 @@ def _build_encoder() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
     """Build code | bits << 8 by piece id, and by hand slot, for the side to move."""
     board = np.zeros(2 * N_OWN + 1, dtype=np.uint16)
     board[EMPTY] = 1 << 8
-    for code, bits, index, promoted, white in _board_symbols():
+    for code, bits, index, promoted, white in board_symbols():
         board[_piece_id(index, promoted, white)] = code | bits << 8
     hand = np.zeros(HAND_SIZE, dtype=np.uint16)
     for index, (value, bits) in enumerate(HAND_CODE):
@@ -139,7 +140,8 @@ _BOARD_CODES, _HAND_CODES = _build_encoder()
 
 
 @inlined
-def _word(row: npt.NDArray[np.uint8], at: int) -> np.uint64:
+def read_word(row: npt.NDArray[np.uint8], at: int) -> np.uint64:
+    """Read four bytes, the least significant first."""
     return (
         np.uint64(row[at])
         | np.uint64(row[at + 1]) << np.uint64(8)
@@ -161,7 +163,7 @@ def decode_row(
         board_S: uint8 [81], overwritten with piece ids from the side to move.
         hand_H: uint8 [14], overwritten with hand counts.
     """
-    buffer = _word(row, 0) | _word(row, 4) << np.uint64(32)
+    buffer = read_word(row, 0) | read_word(row, 4) << np.uint64(32)
     turn = signed(buffer & np.uint64(1))
     black = signed(buffer >> np.uint64(1) & np.uint64(127))
     white = signed(buffer >> np.uint64(8) & np.uint64(127))
@@ -175,18 +177,18 @@ def decode_row(
     used = 15
     counts = np.uint64(0)
     table = _BOARD_TABLE[turn]
-    target = _TARGET[turn]
+    target = TARGET[turn]
     for square in range(N_SQUARES):
         if square == black or square == white:
             continue
         if held < 8 and at < 32:
-            buffer |= _word(row, at) << np.uint64(held)
+            buffer |= read_word(row, at) << np.uint64(held)
             held += 32
             at += 4
         entry = table[signed(buffer & np.uint64(255))]
         bits = signed(entry & np.uint64(255))
         board_S[target[square]] = np.uint8(entry >> np.uint64(8) & np.uint64(255))
-        counts += entry >> np.uint64(_COUNT_SHIFT)
+        counts += entry >> np.uint64(COUNT_SHIFT)
         buffer >>= np.uint64(bits)
         held -= bits
         used += bits
@@ -195,7 +197,7 @@ def decode_row(
     table = _HAND_TABLE[turn]
     while used < HCP_BITS:
         if held < 8 and at < 32:
-            buffer |= _word(row, at) << np.uint64(held)
+            buffer |= read_word(row, at) << np.uint64(held)
             held += 32
             at += 4
         entry = table[signed(buffer & np.uint64(255))]
@@ -203,13 +205,13 @@ def decode_row(
         if bits == 0:
             return BAD_CODE
         hand_H[signed(entry >> np.uint64(8) & np.uint64(255))] += 1
-        counts += entry >> np.uint64(_COUNT_SHIFT)
+        counts += entry >> np.uint64(COUNT_SHIFT)
         buffer >>= np.uint64(bits)
         held -= bits
         used += bits
     if used != HCP_BITS:
         return BAD_CODE
-    return VALID if counts == np.uint64(_FULL_SET) else BAD_COUNT
+    return VALID if counts == np.uint64(FULL_SET) else BAD_COUNT
 
 
 @kernel
@@ -279,7 +281,7 @@ def encode_row(
         hand_H: uint8 [14], hand counts.
         row: uint8 [32], overwritten with the code.
     """
-    target = _TARGET[0]
+    target = TARGET[0]
     row[:] = 0
     own_king = other_king = 127
     for square in range(N_SQUARES):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from maou.shogi.compiled import inlined, kernel, signed
 from maou.shogi.labels import MOVE_LABEL
+from maou.shogi.packed_sfen import OTHER_MOVE
 from maou.shogi.pieces import (
     BISHOP,
     DRAGON,
@@ -58,6 +59,7 @@ WRONG_PROMOTION = 7
 SECOND_PAWN = 8
 SELF_CHECK = 9
 PAWN_MATE = 10
+OTHER_CODING = 11
 
 MOVE_TEXT = {
     NO_MOVE: "no move is recorded (an empty policy target)",
@@ -70,6 +72,8 @@ MOVE_TEXT = {
     SECOND_PAWN: "drops a second pawn on a file",
     SELF_CHECK: "leaves the own king in check",
     PAWN_MATE: "mates by dropping a pawn",
+    OTHER_CODING: "not coded as YaneuraOu packs a move: the file may hold dlshogi's "
+    "move16 or another coding",
 }
 """Why a recorded move is not legal."""
 
@@ -314,6 +318,8 @@ def judge_move(
     promotes = move16 >> 14 & 1
     if move16 == 0 or (origin == target and origin < N_SQUARES):
         return NO_MOVE  # a pass, a resignation and the like have no way to go
+    if move16 == OTHER_MOVE:
+        return OTHER_CODING
     if target >= N_SQUARES or origin >= N_SQUARES + len(_DROP_KIND):
         return NO_SUCH_MOVE
     if turn == 1:

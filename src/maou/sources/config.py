@@ -9,6 +9,9 @@ GROUP = "Input"
 STAGES = "Multi-stage training"
 
 HCPE, PREPROCESS = INPUT_FORMATS = ("hcpe", "preprocess")
+HCPE_SUFFIXES = ".hcpe, .hcpe3, .psv, .bin, .npy, .feather"
+"""What hcpe shards end in, for messages; `HCPE_CONTAINERS` has the readers."""
+
 CACHE_MODES = ("file", "memory", "mmap")
 
 
@@ -18,7 +21,7 @@ class SourceConfig(Settings):
 
     input_path: Path | None = setting(
         None,
-        "File or folder of shards (.hcpe, .npy, .feather); folders are searched "
+        f"File or folder of shards ({HCPE_SUFFIXES}); folders are searched "
         "recursively. Staged training has paths of its own (--stage3-data-path).",
         GROUP,
         metavar="PATH",

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from maou.errors import DataError
-from maou.records.containers import HCPE_CONTAINERS, open_hcpe_shard
+from maou.records.containers import GAME_SUFFIXES, HCPE_CONTAINERS, open_hcpe_shard
 from maou.records.preprocess_containers import (
     PREPROCESS_CONTAINERS,
     open_preprocess_shard,
@@ -88,7 +88,7 @@ def open_preprocess_shards(
         DataError: nothing there, or a file is not what its suffix and `packed` say.
     """
     suffixes = tuple(sorted({suffix for suffix, _ in PREPROCESS_CONTAINERS}))
-    found = find_shards(path, flag, suffixes, {".hcpe": HCPE_REMEDY})
+    found = find_shards(path, flag, suffixes, dict.fromkeys(GAME_SUFFIXES, HCPE_REMEDY))
     return _opened(path, flag, found, lambda file: open_preprocess_shard(file, packed))
 
 
@@ -103,8 +103,9 @@ def open_stage_shards(path: Path, stage: int, flag: str) -> ShardSet[StageShard]
     Raises:
         DataError: nothing there, or a file holds something else.
     """
-    others = f"holds no stage {stage} records; {STAGES[stage].remedy}"
-    found = find_shards(path, flag, (SUFFIX,), {".hcpe": others, ".feather": others})
+    text = f"holds no stage {stage} records; {STAGES[stage].remedy}"
+    instead = dict.fromkeys((*GAME_SUFFIXES, ".feather"), text)
+    found = find_shards(path, flag, (SUFFIX,), instead)
     return _opened(path, flag, found, lambda file: StageShard(file, stage))
 
 

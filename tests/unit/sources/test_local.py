@@ -92,14 +92,14 @@ def test_nothing_there_is_said_so(tmp_path: Path) -> None:
         open_local_shards(tmp_path)
     message = str(caught.value)
     assert str(tmp_path) in message
-    assert ".hcpe, .npy, .feather" in message
+    assert ".hcpe, .hcpe3, .psv, .bin, .npy, .feather" in message
     assert ".csa, none" in message
 
 
 def test_a_file_of_another_suffix_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "games.bin"
+    path = tmp_path / "games.dat"
     path.write_bytes(bytes(40))
-    with pytest.raises(DataError, match=r"\.bin is not an hcpe container"):
+    with pytest.raises(DataError, match=r"\.dat is not an hcpe container"):
         open_local_shards(path)
 
 
