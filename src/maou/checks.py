@@ -83,7 +83,7 @@ _SAFE_TO_CHANGE = frozenset(
         *("input_cache_mode", "cache_transforms", "loader_timeout", "gpu"),
         *("dataloader_workers", "prefetch_factor", "pin_memory", "detect_anomaly"),
         *("log_dir", "model_dir", "health_interval"),
-        *("save_split_params", "checkpoint_interval"),
+        *("save_split_params", "checkpoint_interval", "export_onnx"),
         *("tensorboard_histogram_frequency", "tensorboard_histogram_module"),
     )
 )
@@ -193,7 +193,7 @@ _STAGE_3_ONLY = frozenset(
         *("early_stopping_patience", "early_stopping_metric"),
         *("freeze_backbone", "trainable_layers", "gce_parameter"),
         *("policy_loss_ratio", "value_loss_ratio"),
-        *("resume_policy_head_from", "resume_value_head_from"),
+        *("resume_policy_head_from", "resume_value_head_from", "export_onnx"),
     )
 )
 """Settings that stages 1 and 2 do not read, beside those with stage3 in their name."""

@@ -8,6 +8,7 @@ from typing import Any
 from maou.checkpoint.config import CheckpointConfig, WarmStartConfig
 from maou.data.config import DataConfig
 from maou.errors import ConfigError
+from maou.export.config import ExportConfig
 from maou.logs.config import LogConfig
 from maou.losses.config import LossConfig, StageLossConfig
 from maou.model.config import FreezeConfig, LegalMovesHeadConfig, ModelConfig
@@ -36,6 +37,7 @@ class RunConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
     logs: LogConfig = field(default_factory=LogConfig)
 
 
@@ -53,6 +55,7 @@ RUN_SETTINGS: dict[str, type[Settings]] = {
     "loss": LossConfig,
     "optim": OptimConfig,
     "checkpoint": CheckpointConfig,
+    "export": ExportConfig,
     "logs": LogConfig,
 }
 """The field of `RunConfig` that holds each package's settings."""

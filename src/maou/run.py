@@ -223,6 +223,7 @@ def _run(
     except Interrupted as signal:
         raise Interrupted(signal.number, _kept(state, checkpoints)) from signal
     assert state.before is not None
+    exports = stage.number == 3 and config.export.export_onnx
     return Summary(
         title=stage.title,
         measured_on=_measured_on(prepared.data, stage),
@@ -231,7 +232,7 @@ def _run(
         epochs=state.epoch,
         checkpoint=folders.models / BEST,
         tensorboard=folders.logs,
-        onnx=_export(folders.models, prepared.data) if stage.number == 3 else None,
+        onnx=_export(folders.models, prepared.data) if exports else None,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from maou.cli.main import run
 
 TINY = ("--gpu", "cpu", "--resnet-blocks", "1", "--resnet-channels", "8")
+TINY += ("--no-export-onnx",)
 QUICK = ("--epoch", "1", "--batch-size", "100")
 
 

@@ -10,6 +10,7 @@ from maou.cli.main import run
 
 TINY = (
     *("--gpu", "cpu", "--resnet-blocks", "1", "--resnet-channels", "8"),
+    "--no-export-onnx",
     *("--lr-scheduler", "none", "--batch-size", "50", "--health-interval", "1000"),
 )
 
@@ -57,7 +58,6 @@ def test_two_epochs_in_two_runs_are_those_of_one(work, begun, capsys, named):
     assert list((work / "models").iterdir()) == [begun]  # the same run
     assert _weights(begun) == _weights(_only(work / "whole"))
     assert "before" in text
-    assert (begun / "best.onnx").exists()
     lines = (work / "logs" / begun.name / "metrics.jsonl").read_text().splitlines()
     assert sum('"kind": "validation"' in line for line in lines) == 3
 
@@ -152,4 +152,4 @@ def test_a_stage_below_its_threshold_goes_on(work, capsys):
     assert not (folder / "last").exists()
     code, text = _learn(capsys, "--resume-from", folder, "--stage2-threshold", 0.0001)
     assert code == 0, text
-    assert (folder / "best.onnx").exists()
+    assert (folder / "best" / "model.safetensors").exists()

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from maou.cli.main import run
 
 TINY = ("--gpu", "cpu", "--resnet-blocks", "1", "--resnet-channels", "8")
+TINY += ("--no-export-onnx",)
 
 
 @pytest.fixture(scope="module")

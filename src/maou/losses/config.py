@@ -89,8 +89,8 @@ class StageLossConfig(Settings):
     stage2_gamma_neg: float = setting(
         0.0,
         "Asymmetric loss of stage 2: how much illegal moves already found unlikely "
-        "are played down. 0 is plain cross-entropy; recommended for imbalanced data: "
-        "2.",
+        "are played down. 0 is plain cross-entropy; 2 is usual for imbalanced data. It "
+        "trades precision for recall.",
         _STAGES,
         minimum=0.0,
     )
@@ -98,7 +98,7 @@ class StageLossConfig(Settings):
         0.0,
         "Asymmetric loss of stage 2: illegal moves of at most this probability cost "
         "nothing, and the probability of the others counts less this margin. 0 is "
-        "off; recommended: 0.02.",
+        "off; 0.02 is usual.",
         _STAGES,
         minimum=0.0,
         below=1.0,

@@ -98,9 +98,9 @@ class ReachableHead(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # Normalised: an ordinary layer at the default rate learned nothing in ten epochs.
-        # With a gain of 0 too, some seeds hardly left the answer "no square": a gain so
-        # small changes its sign, and with it that of the backbone's gradient.
+        # Normalised, with a gain: in ten epochs at the default rate an ordinary layer
+        # learned nothing, and from a gain of 0 some seeds stayed at "no square" long,
+        # probably as a gain about 0 keeps turning the backbone's gradient round.
         self.reachable = NormalizedLinear(channels, 1, gain=1.0)
         nn.init.constant_(self.reachable.bias, _log_odds(_REACHABLE_SHARE))
 
