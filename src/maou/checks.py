@@ -4,8 +4,6 @@ A contradiction is an error. A setting that was changed and would have no effect
 named in a warning, so that nobody waits for an effect that never comes.
 """
 
-import dataclasses
-
 from maou.config import RUN_SETTINGS, RunConfig
 from maou.errors import ConfigError
 from maou.settings import BoundSetting, ChangedSetting, settings_of
@@ -30,20 +28,6 @@ def _shown_flag(bound: BoundSetting, value: object) -> str:
     return bound.flag
 
 
-_RUNS = {"1": "1", "2": "2", "3": "3", "all": "123"}
-
-
-def is_staged(config: RunConfig) -> bool:
-    """Tell whether a run has stages: --stage or a stage's data path was given."""
-    paths = dataclasses.astuple(config.stage_source)
-    return config.stages.stage is not None or any(path is not None for path in paths)
-
-
-def runs_stage(config: RunConfig, number: int) -> bool:
-    """Tell whether a stage is part of a run."""
-    return str(number) in _RUNS[config.stages.stage or "3"]
-
-
 def check_sources(config: RunConfig) -> None:
     """Check that every stage of a run has exactly one source of data.
 
@@ -57,14 +41,14 @@ def check_sources(config: RunConfig) -> None:
             "one of them"
         )
     for number, path in ((1, stages.stage1_data_path), (2, stages.stage2_data_path)):
-        if runs_stage(config, number) and path is None:
+        if config.runs_stage(number) and path is None:
             raise ConfigError(
                 f"--stage {config.stages.stage} needs --stage{number}-data-path: "
                 f"records that maou utility generate-stage{number}-data makes"
             )
-    if not runs_stage(config, 3) or source.input_path or stages.stage3_data_path:
+    if not config.runs_stage(3) or source.input_path or stages.stage3_data_path:
         return
-    if is_staged(config):
+    if config.is_staged:
         raise ConfigError(
             f"--stage {config.stages.stage or 3} needs --stage3-data-path (or "
             "--input-path): preprocess records that maou pre-process makes"
@@ -121,7 +105,7 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
         on_cuda: whether the run uses a CUDA device.
     """
     settings = changed_settings(config)
-    hcpe = config.source.input_format == HCPE and not is_staged(config)
+    hcpe = config.source.input_format == HCPE and not config.is_staged
     cannot_cache = ""
     if config.data.cache_transforms:
         cannot_cache = config.data.cannot_cache(streaming=streaming, hcpe=hcpe)
@@ -218,7 +202,7 @@ def _of_other_stages(
         numbers = own[prefix] if prefix else (1, 2, 3)
         if item.name in _STAGE_3_ONLY:
             numbers = (3,)
-        if not any(runs_stage(config, number) for number in numbers):
+        if not any(config.runs_stage(number) for number in numbers):
             named = " and ".join(str(number) for number in numbers)
             warnings.append(
                 f"{item.flag} has no effect: {shown} does not run stage {named}"

@@ -1,7 +1,7 @@
 """The configuration of a training run: the packages' settings together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,16 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     logs: LogConfig = field(default_factory=LogConfig)
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether the run has stages: --stage or a stage's data path was given."""
+        paths = astuple(self.stage_source)
+        return self.stages.stage is not None or any(path is not None for path in paths)
+
+    def runs_stage(self, number: int) -> bool:
+        """Tell whether a stage is part of the run; without stages, stage 3 is."""
+        return (self.stages.stage or "3") in (str(number), "all")
 
 
 RUN_SETTINGS: dict[str, type[Settings]] = {

@@ -7,7 +7,6 @@ policy and value, the training that everything is for. Each is one entry of `STA
 import dataclasses
 from abc import ABC, abstractmethod
 
-from maou.checks import is_staged, runs_stage
 from maou.config import RunConfig
 from maou.data.config import DataConfig
 from maou.data.pipeline import (
@@ -65,7 +64,7 @@ class Stage(ABC):
     @property
     def title(self) -> str:
         """Name the stage for messages; empty where the run has no stages."""
-        staged = is_staged(self.config)
+        staged = self.config.is_staged
         return f"Stage {self.number}: {self.name}" if staged else ""
 
     @abstractmethod
@@ -195,7 +194,7 @@ class PolicyValueStage(Stage):
             return open_preprocess_shards(
                 path, source.input_file_packed, "--stage3-data-path"
             )
-        if is_staged(self.config):
+        if self.config.is_staged:
             source = dataclasses.replace(source, input_format=PREPROCESS)
         return open_data(source)
 
@@ -219,4 +218,4 @@ STAGES: tuple[type[Stage], ...] = (ReachableStage, LegalMovesStage, PolicyValueS
 
 def stages_of(config: RunConfig) -> list[Stage]:
     """Give the stages of a run in order."""
-    return [stage(config) for stage in STAGES if runs_stage(config, stage.number)]
+    return [stage(config) for stage in STAGES if config.runs_stage(stage.number)]

@@ -172,7 +172,7 @@ def test_damage_that_only_reading_a_record_batch_shows(
         data[place] ^= 0x55
     path.write_bytes(data)
     assert learn(shards, tmp_path) == 2
-    assert f"Error: {path}: " in error_line(capsys)
+    assert f" {path}: " in error_line(capsys)
 
 
 def test_one_game_cannot_be_split(

@@ -8,8 +8,6 @@ from maou.checkpoint.config import WarmStartConfig
 from maou.checks import (
     changed_settings,
     check_sources,
-    is_staged,
-    runs_stage,
     warnings_for,
 )
 from maou.config import RunConfig
@@ -111,8 +109,8 @@ def _staged(
 )
 def test_which_stages_run(config, staged, runs):
     check_sources(config)
-    assert is_staged(config) is staged
-    assert {n for n in (1, 2, 3) if runs_stage(config, n)} == runs
+    assert config.is_staged is staged
+    assert {n for n in (1, 2, 3) if config.runs_stage(n)} == runs
 
 
 @pytest.mark.parametrize(
