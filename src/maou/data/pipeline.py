@@ -1,5 +1,6 @@
 """The data of a run: opened shards, their split, and loaders for both sides."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +67,7 @@ class TrainingData:
     validation: SideRows
     streaming: bool
     train_loader: Loader
-    validation_batches: StreamingRows
+    validation_batches: Loader
 
 
 def open_data(source: SourceConfig) -> PlayedShards:
@@ -176,7 +177,10 @@ def _with_loaders(
         validation=validation,
         streaming=streaming,
         train_loader=Loader(rows, config),
-        validation_batches=in_order(validation, config.batch_size),
+        validation_batches=Loader(
+            in_order(validation, config.batch_size),
+            dataclasses.replace(config, dataloader_workers=0),
+        ),
     )
 
 
