@@ -4,7 +4,9 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded; inherited
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -53,3 +55,22 @@ def distinct_rows(selfplay_rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]
     rows = selfplay_rows[sorted(first.values())]
     rows.flags.writeable = False
     return rows
+
+
+@pytest.fixture(scope="session", params=("gcs", "s3"))
+def cloud_server(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A real store on loopback, once for each provider (see cloud_stores)."""
+    from cloud_stores import STORES
+
+    server = STORES[request.param]()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def store(cloud_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Reach that store by the environment alone, with nothing counted yet."""
+    for name, value in cloud_server.environment().items():
+        monkeypatch.setenv(name, value)
+    cloud_server.proxy.reset()
+    return cloud_server

@@ -7,7 +7,7 @@ named in a warning, so that nobody waits for an effect that never comes.
 from maou.config import RUN_SETTINGS, RunConfig
 from maou.errors import ConfigError
 from maou.settings import BoundSetting, ChangedSetting, settings_of
-from maou.sources.config import HCPE, HCPE_SUFFIXES
+from maou.sources.config import HCPE, HCPE_SUFFIXES, SourceConfig
 
 
 def changed_settings(config: RunConfig) -> tuple[ChangedSetting, ...]:
@@ -35,18 +35,24 @@ def check_sources(config: RunConfig) -> None:
         ConfigError: a stage has none, or stage 3 has two.
     """
     source, stages = config.source, config.stage_source
-    if source.input_path is not None and stages.stage3_data_path is not None:
+    given = source.sources()
+    if stages.stage3_data_path is not None:
+        given.append("--stage3-data-path")
+    if len(given) > 1:
+        each = "both" if len(given) == 2 else "all"
         raise ConfigError(
-            "--input-path and --stage3-data-path both name the data of stage 3; give "
-            "one of them"
+            f"{' and '.join(given)} {each} name the data of stage 3; give one of them"
         )
+    missing = source.missing_partners()
+    if missing:
+        raise ConfigError(f"--input-{source.provider} also needs {', '.join(missing)}")
     for number, path in ((1, stages.stage1_data_path), (2, stages.stage2_data_path)):
         if config.runs_stage(number) and path is None:
             raise ConfigError(
                 f"--stage {config.stages.stage} needs --stage{number}-data-path: "
                 f"records that maou utility generate-stage{number}-data makes"
             )
-    if not config.runs_stage(3) or source.input_path or stages.stage3_data_path:
+    if not config.runs_stage(3) or given:
         return
     if config.is_staged:
         raise ConfigError(
@@ -64,6 +70,9 @@ _SAFE_TO_CHANGE = frozenset(
         *("stage1_threshold", "stage2_threshold"),
         *("early_stopping_patience", "early_stopping_metric"),
         *("input_path", "stage1_data_path", "stage2_data_path", "stage3_data_path"),
+        *("input_gcs", "input_s3", "input_bucket_name", "input_prefix"),
+        *("input_data_name", "input_local_cache_dir", "input_local_cache"),
+        *("input_max_cached_bytes", "input_max_workers"),
         *("input_cache_mode", "cache_transforms", "loader_timeout", "gpu"),
         *("dataloader_workers", "prefetch_factor", "pin_memory", "detect_anomaly"),
         *("log_dir", "model_dir", "health_interval"),
@@ -124,6 +133,7 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
             hcpe,
             "only preprocess records can be packed",
         ),
+        **_idle_cloud_settings(config.source),
         "--pin-memory": (not on_cuda, "the device is not a CUDA device"),
         "--momentum": (config.optim.optimizer != "sgd", "only sgd uses it"),
         "--optimizer-beta1": (config.optim.optimizer != "adamw", "only adamw uses it"),
@@ -162,6 +172,28 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
     return warnings
 
 
+def _idle_cloud_settings(source: SourceConfig) -> dict[str, tuple[bool, str]]:
+    """Tell for each flag of a cloud source whether it is idle, and why."""
+    none = source.provider is None
+    without = "there is no cloud source (--input-gcs or --input-s3)"
+    flags = (
+        *("bucket-name", "prefix", "data-name", "local-cache-dir"),
+        *("max-workers", "enable-bundling"),
+    )
+    idle = {f"--input-{flag}": (none, without) for flag in flags}
+    # Off is how this one is changed.
+    idle["--no-input-local-cache"] = (none, without)
+    idle["--input-max-cached-bytes"] = (
+        none or not source.input_local_cache,
+        without if none else "--no-input-local-cache keeps nothing",
+    )
+    idle["--input-bundle-size-gb"] = (
+        none or not source.input_enable_bundling,
+        without if none else "it needs --input-enable-bundling",
+    )
+    return idle
+
+
 def _is_random_and_frozen(config: RunConfig) -> bool:
     return (
         config.freeze.trainable_groups is not None
@@ -173,6 +205,7 @@ def _is_random_and_frozen(config: RunConfig) -> bool:
 _STAGE_3_ONLY = frozenset(
     (
         *("input_path", "input_format", "input_file_packed", "input_cache_mode"),
+        *("input_gcs", "input_s3"),
         *("test_ratio", "epochs", "start_epoch", "compilation", "lr_scheduler"),
         *("early_stopping_patience", "early_stopping_metric"),
         *("freeze_backbone", "trainable_layers", "gce_parameter"),

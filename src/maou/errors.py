@@ -30,6 +30,10 @@ class CheckpointError(MaouError, ValueError):
     exit_code = 2
 
 
+class RemoteError(MaouError, RuntimeError):
+    """A store in the cloud that cannot be reached, refuses, or gives wrong bytes."""
+
+
 class TrainingError(MaouError, RuntimeError):
     """A run that started well and cannot go on."""
 

@@ -24,6 +24,7 @@ def make_plan(
     effective = stage.data.batch_size * stage.train.gradient_accumulation_steps
     training = f"{data.training.count:,} positions in {len(trainer.training):,} batches"
     facts = {
+        **({"source": data.shards.origin} if data.shards.origin else {}),
         "data": _describe_data(data),
         "training": training,
         "validation": _describe_validation(data),

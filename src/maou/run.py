@@ -3,7 +3,7 @@
 import json
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +98,7 @@ def learn(
         ConfigError: settings that cannot be meant, such as a device that is absent.
         CheckpointError: parameters to start from that cannot be read or do not fit.
         DataError: shards that cannot be read or split.
+        RemoteError: shards that cannot be fetched.
         TrainingError: training diverged, or a stage did not reach its threshold.
     """
     compute = resolve_compute(config.train.gpu)
@@ -105,7 +106,9 @@ def learn(
     stages = stages_of(config)
     if resume is not None:
         stages = [stage for stage in stages if stage.number >= resume.stage]
-    waiting = prepare_stages(stages, compute, begun=resume is not None)
+    waiting = prepare_stages(
+        stages, compute, begun=resume is not None, tell=reporter.note
+    )
     if resume is not None and not allow_changed_data:
         _require_same_data(resume, waiting[0].data)
     for prepared in waiting:
@@ -140,7 +143,11 @@ def learn(
 
 
 def prepare_stages(
-    stages: Sequence[Stage], compute: Compute, *, begun: bool = False
+    stages: Sequence[Stage],
+    compute: Compute,
+    *,
+    begun: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[Prepared]:
     """Open and split the data of some stages, and build their networks.
 
@@ -148,6 +155,7 @@ def prepare_stages(
         stages: the stages, in order.
         compute: where they run.
         begun: whether a checkpoint will bring the first one's parameters.
+        tell: called with lines about the progress of a fetch.
 
     Raises:
         ConfigError, CheckpointError, DataError: as `learn` does.
@@ -155,7 +163,7 @@ def prepare_stages(
     prepared = []
     for stage in stages:
         config = stage.config
-        data = stage.prepare(stage.open())
+        data = stage.prepare(stage.open(tell))
         # The same seed for every stage: a head starts alike with and without stages.
         torch.manual_seed(config.data.seed)
         network = stage.build()

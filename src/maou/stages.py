@@ -6,6 +6,7 @@ policy and value, the training that everything is for. Each is one entry of `STA
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from maou.config import RunConfig
 from maou.data.config import DataConfig
@@ -68,11 +69,15 @@ class Stage(ABC):
         return f"Stage {self.number}: {self.name}" if staged else ""
 
     @abstractmethod
-    def open(self) -> AnyShards:
-        """Open the shards, reading headers only.
+    def open(self, tell: Callable[[str], None]) -> AnyShards:
+        """Open the shards, reading headers only; those in a cloud store are fetched.
+
+        Args:
+            tell: called with lines about the progress of a fetch.
 
         Raises:
             DataError: nothing there, or a file holds something else.
+            RemoteError: a store cannot be reached, refuses, or changes meanwhile.
         """
 
     @abstractmethod
@@ -124,7 +129,7 @@ class _EarlyStage(Stage):
             lr_scheduler=schedule,
         )
 
-    def open(self) -> AnyShards:
+    def open(self, tell: Callable[[str], None]) -> AnyShards:
         """Open the shards of stage records."""
         sources = self.config.stage_source
         path = (sources.stage1_data_path, sources.stage2_data_path)[self.number - 1]
@@ -186,7 +191,7 @@ class PolicyValueStage(Stage):
         self.data, self.train = config.data, config.train
         self.optim = config.optim
 
-    def open(self) -> AnyShards:
+    def open(self, tell: Callable[[str], None]) -> AnyShards:
         """Open the shards; a staged run reads preprocess records only."""
         source = self.config.source
         path = self.config.stage_source.stage3_data_path
@@ -196,7 +201,7 @@ class PolicyValueStage(Stage):
             )
         if self.config.is_staged:
             source = dataclasses.replace(source, input_format=PREPROCESS)
-        return open_data(source)
+        return open_data(source, tell)
 
     def prepare(self, shards: AnyShards) -> TrainingData:
         """Split by game and make the loaders."""

@@ -100,6 +100,11 @@ class Row:
     """Exit code of the changed run: a stage below its threshold ends with 1."""
 
 
+def idle(flag: str, *value: str) -> Row:
+    """Make the row of a flag that is named because it cannot matter in the base run."""
+    return Row((flag, *value), says=f"{flag} has no effect")
+
+
 def weights(outcome: Outcome) -> object:
     return outcome.weights
 
@@ -165,6 +170,18 @@ ROWS: dict[str, Row] = {
     "--input-format": Row(("--input-format", "preprocess"), says="holds hcpe records"),
     "--input-file-packed": Row(("--input-file-packed",), says="has no effect"),
     "--input-cache-mode": Row(("--input-cache-mode", "mmap"), says="deprecated"),
+    # What these do with a store is in test_object_stores.
+    "--input-gcs": Row(("--input-gcs",), says="--input-path and --input-gcs both name"),
+    "--input-s3": Row(("--input-s3",), says="--input-path and --input-s3 both name"),
+    "--input-bucket-name": idle("--input-bucket-name", "x"),
+    "--input-prefix": idle("--input-prefix", "x"),
+    "--input-data-name": idle("--input-data-name", "x"),
+    "--input-local-cache-dir": idle("--input-local-cache-dir", "{tmp}/cache"),
+    "--input-local-cache": idle("--no-input-local-cache"),
+    "--input-max-cached-bytes": idle("--input-max-cached-bytes", "1"),
+    "--input-max-workers": idle("--input-max-workers", "1"),
+    "--input-enable-bundling": idle("--input-enable-bundling"),
+    "--input-bundle-size-gb": idle("--input-bundle-size-gb", "2"),
     "--batch-size": Row(("--batch-size", "25"), steps),
     "--test-ratio": Row(("--test-ratio", "0.99"), rows),
     "--seed": Row(("--seed", "1"), weights),

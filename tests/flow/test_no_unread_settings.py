@@ -70,6 +70,9 @@ VIT = ("--model-architecture", "vit", "--vit-embed-dim", "8", "--vit-num-layers"
 MIXER = ("--model-architecture", "mlp-mixer", "--mixer-embed-dim", "8")
 HCPE = ("--input-path", "{root}/hcpe", "--epoch", "1", "--batch-size", "100")
 SOFT = ("--input-format", "preprocess", "--input-path", "{root}/soft", "--epoch", "1")
+CLOUD = ("--input-s3", "--input-bucket-name", "positions", "--input-prefix", "sets")
+CLOUD += ("--input-data-name", "hcpe", "--input-local-cache-dir", "{root}/cache")
+CLOUD += ("--input-enable-bundling",)
 STAGES = ("--stage1-data-path", "{root}/stage1", "--stage1-max-epochs", "1")
 STAGES += ("--stage2-data-path", "{root}/stage2", "--stage2-max-epochs", "1")
 STAGES += ("--stage3-data-path", "{root}/soft", "--input-file-packed", "--epoch", "1")
@@ -86,6 +89,7 @@ MODES: dict[str, tuple[str, ...]] = {
     "vit": (*VIT, *HCPE, "--gpu", "cpu", "--dry-run"),
     "mlp-mixer": (*MIXER, *HCPE, "--gpu", "cpu", "--dry-run"),
     "stages": ("--stage", "all", *TINY, *STAGES, "--dry-run"),
+    "a cloud source": ("--dry-run", *TINY, *CLOUD),
     "stage 1": ("--stage", "1", *TINY, *STAGES),
 }
 
@@ -107,8 +111,12 @@ def _make_data(root: Path, rows) -> None:
         assert run(list(words)) == 0
 
 
-def test_every_setting_is_read_by_what_acts_on_it(tmp_path, selfplay_rows, capfd):
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
+def test_every_setting_is_read_by_what_acts_on_it(
+    tmp_path, selfplay_rows, capfd, store
+):
     _make_data(tmp_path, selfplay_rows)
+    store.upload(tmp_path / "hcpe", "hcpe")
     places = ("--model-dir", f"{tmp_path}/models", "--log-dir", f"{tmp_path}/logs")
     with _watched() as reads:
         for mode, arguments in MODES.items():

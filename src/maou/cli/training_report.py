@@ -73,6 +73,10 @@ class TerminalReporter:
         """Leave the terminal as it was."""
         self._bar.clear()
 
+    def note(self, text: str) -> None:
+        """Show a line."""
+        console.note(text)
+
     def plan(self, plan: "Plan") -> None:
         """Show the plan, what was set, and the warnings."""
         if plan.title:

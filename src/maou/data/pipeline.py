@@ -1,6 +1,7 @@
 """The data of a run: opened shards, their split, and loaders for both sides."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +33,12 @@ from maou.sources.local import (
     AnyShards,
     PlayedShards,
     ShardSet,
+    hcpe_kind,
     open_local_shards,
     open_preprocess_shards,
+    preprocess_kind,
 )
+from maou.sources.remote import open_remote_shards
 
 SIDES = ("train", "validation")
 
@@ -70,13 +74,27 @@ class TrainingData:
     validation_batches: Loader
 
 
-def open_data(source: SourceConfig) -> PlayedShards:
+def open_data(
+    source: SourceConfig, tell: Callable[[str], None] = lambda _: None
+) -> PlayedShards:
     """Open the shards that a source names, reading headers only.
 
+    Those of a cloud store are fetched first, and are local files from then on.
+
+    Args:
+        source: the source, with all its partner flags.
+        tell: called with lines about the progress of a fetch.
+
     Raises:
-        ConfigError: the source names none.
+        ConfigError: the source names none, or lacks what its store needs.
+        RemoteError: the store cannot be reached, refuses, or changes meanwhile.
         DataError: nothing there, or a file is not what it should be.
     """
+    if source.provider is not None:
+        if source.input_format == PREPROCESS:
+            packed = preprocess_kind(source.input_file_packed)
+            return open_remote_shards(source, packed, tell)
+        return open_remote_shards(source, hcpe_kind(), tell)
     path = source.input_path
     if path is None:
         raise ConfigError(

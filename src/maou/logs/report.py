@@ -104,6 +104,9 @@ class DryRun:
 class Reporter(Protocol):
     """Shows a run to its user."""
 
+    def note(self, text: str) -> None:
+        """Show a line about what is being done."""
+
     def plan(self, plan: Plan) -> None:
         """Show what is about to be done."""
 

@@ -56,7 +56,7 @@ def write_preprocess_shard(
         if path.suffix == ".npy":
             shape = () if packed else (positions,)
             dtype = packed_dtype(positions, moves) if packed else DENSE
-            _write_header(stream, dtype, shape)
+            write_npy_header(stream, dtype, shape)
             write = _NpyPacked(stream, positions) if packed else _NpyDense(stream)
             for start in range(0, positions, batch):
                 write(read(start, min(start + batch, positions)))
@@ -71,9 +71,10 @@ def write_preprocess_shard(
                 writer.write_batch(made)
 
 
-def _write_header(
+def write_npy_header(
     stream: BinaryIO, dtype: "np.dtype[Any]", shape: tuple[int, ...]
 ) -> None:
+    """Begin a `.npy` file of an array that is written behind, bit by bit."""
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,

@@ -6,6 +6,7 @@ from pathlib import Path
 from maou.settings import Settings, setting
 
 GROUP = "Input"
+CLOUD = "Input from a cloud store"
 STAGES = "Multi-stage training"
 
 HCPE, PREPROCESS = INPUT_FORMATS = ("hcpe", "preprocess")
@@ -13,6 +14,10 @@ HCPE_SUFFIXES = ".hcpe, .hcpe3, .psv, .bin, .npy, .feather"
 """What hcpe shards end in, for messages; `HCPE_CONTAINERS` has the readers."""
 
 CACHE_MODES = ("file", "memory", "mmap")
+
+GCS, S3 = "gcs", "s3"
+
+GB = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,100 @@ class SourceConfig(Settings):
         GROUP,
         choices=CACHE_MODES,
     )
+    input_gcs: bool = setting(
+        False,
+        "Read the shards from Google Cloud Storage (extra gcp). Needs "
+        "--input-bucket-name, --input-prefix, --input-data-name and "
+        "--input-local-cache-dir.",
+        CLOUD,
+    )
+    input_s3: bool = setting(
+        False,
+        "Read the shards from AWS S3, or what speaks its protocol (extra aws). Needs "
+        "the same flags as --input-gcs.",
+        CLOUD,
+    )
+    input_bucket_name: str | None = setting(
+        None,
+        "The bucket.",
+        CLOUD,
+        metavar="NAME",
+    )
+    input_prefix: str | None = setting(
+        None,
+        "Where the data sets are in the bucket, without the data set's own name; an "
+        "empty text is the bucket's root.",
+        CLOUD,
+        metavar="PREFIX",
+    )
+    input_data_name: str | None = setting(
+        None,
+        "The data set: the objects below PREFIX/NAME/, or the one object of that name.",
+        CLOUD,
+        metavar="NAME",
+    )
+    input_local_cache_dir: Path | None = setting(
+        None,
+        "Folder that keeps what was fetched; runs share it, also at the same time.",
+        CLOUD,
+        metavar="PATH",
+    )
+    input_local_cache: bool = setting(
+        True,
+        "Keep what was fetched for later runs. Otherwise it goes to a folder of this "
+        "run below --input-local-cache-dir, which is removed at the end.",
+        CLOUD,
+    )
+    input_max_cached_bytes: int | None = setting(
+        None,
+        "Remove what was used longest ago when the cache would hold more than this; "
+        "never what a run needs.",
+        CLOUD,
+        minimum=1,
+        metavar="BYTES",
+        shown_default="no limit",
+    )
+    input_max_workers: int = setting(
+        8, "Objects fetched at a time.", CLOUD, minimum=1, maximum=256
+    )
+    input_enable_bundling: bool = setting(
+        False,
+        "Join small shards into larger local files, in order: same rows, fewer files. "
+        "Of shards without game ids the split then holds out whole bundles.",
+        CLOUD,
+    )
+    input_bundle_size_gb: float = setting(
+        1.0, "About how large a bundle gets, in 10^9 bytes.", CLOUD, above=0
+    )
+
+    @property
+    def provider(self) -> str | None:
+        """The cloud store that is asked for: `gcs`, `s3` or None."""
+        if self.input_gcs:
+            return GCS
+        return S3 if self.input_s3 else None
+
+    def sources(self) -> list[str]:
+        """List the flags that name a source of shards, as they were given."""
+        named = {
+            "--input-path": self.input_path is not None,
+            "--input-gcs": self.input_gcs,
+            "--input-s3": self.input_s3,
+        }
+        return [flag for flag, given in named.items() if given]
+
+    def missing_partners(self) -> list[str]:
+        """List the flags that a cloud source needs and that were not given."""
+        if self.provider is None:
+            return []
+        # Of the prefix an empty text means something, of the others it does not.
+        named = {
+            "--input-bucket-name": not self.input_bucket_name,
+            "--input-prefix": self.input_prefix is None,
+            "--input-data-name": not (self.input_data_name or "").strip("/"),
+            "--input-local-cache-dir": self.input_local_cache_dir is None,
+        }
+        return [flag for flag, missing in named.items() if missing]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""Shards in a local folder."""
+"""Shards in local files: which files they are, their order and names."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -28,11 +28,18 @@ class ShardSet(Generic[S]):
         shards: the shards, sorted by their path below `root`.
         root: the folder that names are relative to.
         ignored: files below the folder whose suffix is no container's.
+        names: what the shards are called where they came from, if that is not their
+            path below `root`.
+        origin: where they came from and how, for the plan; empty for local files.
+        keep: what must live as long as the shards do, such as the cache's lease.
     """
 
     shards: tuple[S, ...]
     root: Path
     ignored: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
+    origin: str = ""
+    keep: object = field(default=None, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -40,7 +47,9 @@ class ShardSet(Generic[S]):
         return sum(shard.rows for shard in self.shards)
 
     def name(self, index: int) -> str:
-        """Name a shard by its path below the root."""
+        """Name a shard by its path below the root, here or where it came from."""
+        if self.names:
+            return self.names[index]
         return self.shards[index].path.relative_to(self.root).as_posix()
 
     def fingerprint(self) -> str:
@@ -60,6 +69,35 @@ AnyShards = PlayedShards | ShardSet[StageShard]
 """The shards of a source, of any kind."""
 
 
+@dataclass(frozen=True)
+class Kind(Generic[S]):
+    """One kind of shards, as a source looks for them.
+
+    Attributes:
+        suffixes: what their files end in.
+        open: opens one.
+        instead: what to say of a source without them that has files of a suffix.
+    """
+
+    suffixes: tuple[str, ...]
+    open: Callable[[Path], S]
+    instead: Mapping[str, str] = field(default_factory=dict)
+
+
+def hcpe_kind() -> Kind[Shard]:
+    """Describe shards of hcpe records."""
+    return Kind(tuple(HCPE_CONTAINERS), open_hcpe_shard)
+
+
+def preprocess_kind(packed: bool) -> Kind[PreprocessShard]:
+    """Describe shards of preprocess records, packed or dense."""
+    return Kind(
+        tuple(sorted({suffix for suffix, _ in PREPROCESS_CONTAINERS})),
+        lambda file: open_preprocess_shard(file, packed),
+        dict.fromkeys(GAME_SUFFIXES, HCPE_REMEDY),
+    )
+
+
 def open_local_shards(path: Path) -> ShardSet[Shard]:
     """Open a file, or every shard below a folder.
 
@@ -69,9 +107,7 @@ def open_local_shards(path: Path) -> ShardSet[Shard]:
     Raises:
         DataError: nothing there, or a file is not what its suffix says.
     """
-    flag = "--input-path"
-    found = find_shards(path, flag, tuple(HCPE_CONTAINERS))
-    return _opened(path, flag, found, open_hcpe_shard)
+    return _opened(path, "--input-path", hcpe_kind())
 
 
 def open_preprocess_shards(
@@ -87,9 +123,7 @@ def open_preprocess_shards(
     Raises:
         DataError: nothing there, or a file is not what its suffix and `packed` say.
     """
-    suffixes = tuple(sorted({suffix for suffix, _ in PREPROCESS_CONTAINERS}))
-    found = find_shards(path, flag, suffixes, dict.fromkeys(GAME_SUFFIXES, HCPE_REMEDY))
-    return _opened(path, flag, found, lambda file: open_preprocess_shard(file, packed))
+    return _opened(path, flag, preprocess_kind(packed))
 
 
 def open_stage_shards(path: Path, stage: int, flag: str) -> ShardSet[StageShard]:
@@ -105,21 +139,16 @@ def open_stage_shards(path: Path, stage: int, flag: str) -> ShardSet[StageShard]
     """
     text = f"holds no stage {stage} records; {STAGES[stage].remedy}"
     instead = dict.fromkeys((*GAME_SUFFIXES, ".feather"), text)
-    found = find_shards(path, flag, (SUFFIX,), instead)
-    return _opened(path, flag, found, lambda file: StageShard(file, stage))
+    kind = Kind((SUFFIX,), lambda file: StageShard(file, stage), instead)
+    return _opened(path, flag, kind)
 
 
-def _opened(
-    path: Path,
-    flag: str,
-    found: tuple[list[Path], list[Path]],
-    open_shard: Callable[[Path], S],
-) -> ShardSet[S]:
-    """Open the files that were found, naming the flag where one is not a shard."""
-    known, ignored = found
+def _opened(path: Path, flag: str, kind: Kind[S]) -> ShardSet[S]:
+    """Open the files of a kind, naming the flag where one is not a shard."""
+    known, ignored = find_shards(path, flag, kind.suffixes, kind.instead)
     root = path.parent if path.is_file() else path
     try:
-        shards = tuple(open_shard(file) for file in known)
+        shards = tuple(kind.open(file) for file in known)
     except DataError as error:
         raise DataError(f"{flag} {error}") from error
     return ShardSet(shards=shards, root=root, ignored=tuple(ignored))
@@ -152,25 +181,49 @@ def find_shards(
         raise DataError(f"{flag} {path}: no such file or folder")
     if path.is_file():
         return [path], []
-    found = sorted(
-        (file for file in path.rglob("*") if _is_visible(file, path)),
-        key=lambda file: file.relative_to(path).as_posix(),
-    )
-    known = [file for file in found if file.suffix.lower() in suffixes]
-    ignored = [file for file in found if file.suffix.lower() not in suffixes]
+    found = (file.relative_to(path) for file in path.rglob("*") if not file.is_dir())
+    names = (file.as_posix() for file in found)
+    known, ignored = choose_names(names, f"{flag} {path}", suffixes, instead)
+    return [path / name for name in known], [path / name for name in ignored]
+
+
+def choose_names(
+    names: Iterable[str],
+    where: str,
+    suffixes: tuple[str, ...],
+    instead: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[list[str], list[str]]:
+    """Order the names below a folder, of whatever store, and tell shards from others.
+
+    Args:
+        names: paths below the folder, with `/`; hidden ones are left out.
+        where: the folder, for messages.
+        suffixes, instead: as in `find_shards`.
+
+    Returns:
+        The shards' names and the others, both sorted.
+
+    Raises:
+        DataError: no shards.
+    """
+    found = sorted(name for name in names if not _is_hidden(name))
+    known = [name for name in found if _suffix(name).lower() in suffixes]
+    ignored = [name for name in found if _suffix(name).lower() not in suffixes]
     if not known:
-        for file in ignored:
-            if file.suffix.lower() in instead:
-                raise DataError(f"{flag} {path}: {instead[file.suffix.lower()]}")
-        seen = ", ".join(sorted({file.suffix or "none" for file in ignored}))
+        for name in ignored:
+            if _suffix(name).lower() in instead:
+                raise DataError(f"{where}: {instead[_suffix(name).lower()]}")
+        seen = ", ".join(sorted({_suffix(name) or "none" for name in ignored}))
         raise DataError(
-            f"{flag} {path}: no shards here; looked for {', '.join(suffixes)}"
+            f"{where}: no shards here; looked for {', '.join(suffixes)}"
             + (f" and found only files with suffix {seen}" if seen else "")
         )
     return known, ignored
 
 
-def _is_visible(file: Path, root: Path) -> bool:
-    """Tell whether to look at an entry; a broken link is, so that it is refused."""
-    parts = file.relative_to(root).parts
-    return not file.is_dir() and not any(part.startswith(".") for part in parts)
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))

@@ -1,0 +1,197 @@
+"""What a store of objects does for us: list them, and read one from some byte on.
+
+Takes no decision about retries or files: `fetch` does that. The classes for each
+provider import their SDK when they are made, and say everything in the exceptions here.
+"""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from maou.errors import ConfigError, RemoteError
+
+CHUNK = 1 << 16
+"""Bytes passed on at a time; at most so many are fetched twice when a read breaks."""
+
+CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
+"""Seconds without an answer after which a request is given up, to be tried again."""
+
+_TRANSIENT = frozenset((408, 429, 500, 502, 503, 504))
+
+
+class TransientError(Exception):
+    """A request that failed in a way that may pass: try again."""
+
+
+class MismatchError(TransientError):
+    """The bytes are not those that the store promised: fetch all of them again."""
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a whole object's bytes hash to.
+
+    Attributes:
+        kind: `md5` or `crc32c`.
+        value: the digest in base64, as the stores write it.
+    """
+
+    kind: str
+    value: str
+
+    def matches(self, path: Path) -> bool:
+        """Tell whether a file's bytes hash to it."""
+        digest = self._digest()
+        with path.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+        return base64.b64encode(digest.digest()).decode() == self.value
+
+    def _digest(self) -> Any:
+        if self.kind == "md5":
+            return hashlib.md5(usedforsecurity=False)
+        import google_crc32c  # comes with the extra gcp; only Google's store uses it
+
+        digest: Any = google_crc32c
+        return digest.Checksum()
+
+
+@dataclass(frozen=True)
+class RemoteObject:
+    """An object in a listing.
+
+    Attributes:
+        key: its name in the bucket.
+        size: bytes.
+        version: what changes with its content: the generation or the ETag.
+        checksum: of its content, where the listing has one.
+    """
+
+    key: str
+    size: int
+    version: str
+    checksum: Checksum | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of a listing, and where the rest begins (empty: nowhere)."""
+
+    objects: list[RemoteObject]
+    rest: str
+
+
+class ObjectStore(Protocol):
+    """A bucket."""
+
+    provider: str
+    bucket: str
+
+    def url(self, key: str) -> str:
+        """Name an object for messages."""
+
+    def page(self, prefix: str, rest: str) -> Page:
+        """List objects whose keys begin with `prefix`, from `rest` of the last page.
+
+        Raises:
+            TransientError: try again.
+            RemoteError: trying again will not help.
+        """
+
+    def read(
+        self, item: RemoteObject, offset: int, write: Callable[[bytes], Any]
+    ) -> Checksum | None:
+        """Pass the bytes from `offset` on to `write`, in one request.
+
+        Returns:
+            The checksum of the whole object, where the store tells one.
+
+        Raises:
+            MismatchError: the bytes are wrong.
+            TransientError: the answer broke off, or there was none.
+            RemoteError: trying again will not help, for instance because the object
+                is another than the listed one.
+        """
+
+
+def missing_extra(flag: str, extra: str) -> ConfigError:
+    """Make the error about an SDK that is not installed."""
+    return ConfigError(
+        f"{flag}: needs the extra {extra}; install it with pip install 'maou[{extra}]' "
+        f"or poetry install -E {extra}"
+    )
+
+
+def fail(where: str, status: int, code: str, login: str, *, reading: bool) -> NoReturn:
+    """Raise what an answer with an error means.
+
+    Only the status and the store's short code are shown: messages of a store may quote
+    what was sent to it.
+
+    Args:
+        where: the bucket or object.
+        status: the HTTP status.
+        code: the store's code, such as `NoSuchBucket`, or the status in words.
+        login: how to get valid credentials.
+        reading: whether an object was read that had been listed.
+
+    Raises:
+        TransientError: it may pass.
+        RemoteError: it will not.
+    """
+    said = f"HTTP {status}, {code}" if code else f"HTTP {status}"
+    expired = code in {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
+    if status in {401, 403} or expired:
+        raise RemoteError(
+            f"{where}: access denied ({said}); the credentials have expired, are wrong "
+            f"or may not read here. {login}"
+        ) from None
+    if status in _TRANSIENT or code in {"SlowDown", "RequestTimeout"}:
+        raise TransientError(said) from None
+    if reading and status in {404, 412}:
+        raise changed(where) from None
+    if status == 404:
+        raise RemoteError(
+            f"{where}: not found ({said}); there is no such bucket. Check "
+            "--input-bucket-name"
+        ) from None
+    raise RemoteError(
+        f"{where}: the store refused the request ({said}); check --input-bucket-name, "
+        "the region and the endpoint"
+    ) from None
+
+
+def changed(where: str) -> RemoteError:
+    """Make the error about an object that is no longer the listed one."""
+    return RemoteError(
+        f"{where}: was changed or removed between listing and reading; start again "
+        "when nobody writes there"
+    )
+
+
+def md5_of_hex(text: str) -> Checksum | None:
+    """Make a checksum of 32 hexadecimal digits; None where it is something else."""
+    try:
+        raw = binascii.unhexlify(text)
+    except ValueError:
+        return None
+    return Checksum("md5", base64.b64encode(raw).decode()) if len(raw) == 16 else None
+
+
+def iterate(pages: Callable[[str], Page]) -> Iterator[RemoteObject]:
+    """Yield the objects of all pages.
+
+    Args:
+        pages: gives the page at a token; the first token is empty.
+    """
+    rest = ""
+    while True:
+        page = pages(rest)
+        yield from page.objects
+        rest = page.rest
+        if not rest:
+            return

@@ -1,0 +1,228 @@
+"""Shards in a cloud store: listed, fetched into the cache, and then local files.
+
+What comes out is what a local folder with the same files would give: the same names,
+order, rows and fingerprint. Nothing further on knows of a store.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from maou.errors import DataError
+from maou.records.preprocess_shards import PreprocessShard
+from maou.records.shards import Shard
+from maou.sources.bundles import group, join
+from maou.sources.cache import Cache, disk_errors, entry_name, private_cache
+from maou.sources.config import GB, GCS, S3, SourceConfig
+from maou.sources.fetch import (
+    DEFAULT_RETRIES,
+    Fetcher,
+    Retries,
+    entry_of,
+    list_objects,
+)
+from maou.sources.gcs import GCSDataSource
+from maou.sources.local import Kind, ShardSet, choose_names
+from maou.sources.object_store import ObjectStore, RemoteObject
+from maou.sources.s3 import S3DataSource
+
+S = TypeVar("S", Shard, PreprocessShard)
+
+Tell = Callable[[str], None]
+"""Takes a line about the progress."""
+
+STORES: dict[str, Callable[[str, int], ObjectStore]] = {
+    GCS: GCSDataSource,
+    S3: S3DataSource,
+}
+"""Opens a bucket of each provider for a number of threads."""
+
+
+def open_remote_shards(
+    source: SourceConfig,
+    kind: Kind[S],
+    tell: Tell,
+    retries: Retries = DEFAULT_RETRIES,
+) -> ShardSet[S]:
+    """Fetch the shards of a cloud source that the cache lacks, and open all.
+
+    Args:
+        source: names the bucket, the data set and the cache, all of them.
+        kind: what the shards are.
+        tell: called with lines about the progress.
+        retries: what to do when a request fails.
+
+    Raises:
+        ConfigError: the extra is not installed, or the cache cannot hold the shards.
+        RemoteError: the store cannot be reached, refuses, or changes meanwhile.
+        DataError: no shards there, or a file is not what its suffix says.
+    """
+    assert source.provider is not None
+    assert not source.missing_partners(), "checked before"
+    store = STORES[source.provider](
+        source.input_bucket_name or "", source.input_max_workers
+    )
+    listing = list_data_set(store, source, kind, retries)
+    cache, keep = _cache_of(source)
+    fetcher = Fetcher(store, cache, source.input_max_workers, retries)
+    local = _Files(listing, fetcher, cache)
+    with disk_errors(cache.folder):
+        if source.input_enable_bundling:
+            files = local.bundled(source.input_bundle_size_gb * GB, tell)
+        else:
+            files = local.single(tell)
+    shards = []
+    for name, file in files:
+        try:
+            shards.append(kind.open(file))
+        except DataError as error:
+            raise DataError(f"{listing.where}{name}: {error}") from error
+    return ShardSet(
+        shards=tuple(shards),
+        root=cache.folder,
+        ignored=tuple(Path(name) for name in listing.ignored),
+        names=tuple(name for name, _ in files),
+        origin=_describe(listing, fetcher, len(files)),
+        keep=(keep, local.lease),
+    )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The objects of a data set.
+
+    Attributes:
+        where: the data set's place, for messages, up to the names.
+        names: the shards below it, in order.
+        objects: the shards, in the same order.
+        ignored: names of other objects there.
+    """
+
+    where: str
+    names: list[str]
+    objects: list[RemoteObject]
+    ignored: list[str]
+
+
+def list_data_set(
+    store: ObjectStore,
+    source: SourceConfig,
+    kind: Kind[S],
+    retries: Retries = DEFAULT_RETRIES,
+) -> Listing:
+    """List the objects below `<prefix>/<data name>/`, or the one of that name.
+
+    Raises:
+        RemoteError: the store refuses, or does not answer.
+        DataError: no shards there.
+    """
+    place = [(source.input_prefix or "").strip("/")]
+    place += [(source.input_data_name or "").strip("/")]
+    key = "/".join(part for part in place if part)
+    folder = f"{key}/"
+    found = {
+        item.key.removeprefix(folder): item
+        for item in list_objects(store, folder, retries)
+        if not item.key.endswith("/")
+    }
+    if not found:  # perhaps it names a single object
+        folder = key.removesuffix(PurePosixPath(key).name)
+        found = {
+            item.key.removeprefix(folder): item
+            for item in list_objects(store, key, retries)
+            if item.key == key
+        }
+    known, ignored = choose_names(found, store.url(key), kind.suffixes, kind.instead)
+    objects = [found[name] for name in known]
+    return Listing(store.url(folder), known, objects, ignored)
+
+
+def _cache_of(source: SourceConfig) -> tuple[Cache, object]:
+    """Open the shared cache, or make one for this run."""
+    assert source.input_local_cache_dir is not None
+    if source.input_local_cache:
+        return Cache(source.input_local_cache_dir, source.input_max_cached_bytes), None
+    return private_cache(source.input_local_cache_dir)
+
+
+def _describe(listing: Listing, fetcher: Fetcher, files: int) -> str:
+    done, count = fetcher.fetched, len(listing.objects)
+    text = (
+        f"{listing.where}: {count} object{'s' * (count != 1)}, {done.objects} fetched "
+        f"({done.bytes / 1e6:,.1f} MB)"
+    )
+    if done.objects < count:
+        text += ", the others cached"
+    return text if files == count else f"{text}; bundled into {files} files"
+
+
+class _Files:
+    """Makes the local files of a listing."""
+
+    def __init__(self, listing: Listing, fetcher: Fetcher, cache: Cache) -> None:
+        self._listing, self._fetcher, self._cache = listing, fetcher, cache
+        self._entries = [entry_of(fetcher.store, item) for item in listing.objects]
+        self._sizes = [item.size for item in listing.objects]
+        self.lease: object = None
+
+    def single(self, tell: Tell) -> list[tuple[str, Path]]:
+        """Give each object as a file of its own, with its name."""
+        sizes = zip(self._entries, self._sizes, strict=True)
+        self.lease = self._cache.reserve(dict(sizes))
+        self._fetcher.fetch(self._listing.objects, tell)
+        files = [self._cache.path(entry) for entry in self._entries]
+        return list(zip(self._listing.names, files, strict=True))
+
+    def bundled(self, target: float, tell: Tell) -> list[tuple[str, Path]]:
+        """Join small ones; a bundle has the name of its first shard."""
+        groups = group(self._listing.names, self._sizes, target)
+        names = [self._bundle_name(members) for members in groups]
+        needed = {
+            name: sum(self._sizes[i] for i in members)
+            for name, members in zip(names, groups, strict=True)
+        }
+        missing = [
+            (name, members)
+            for name, members in zip(names, groups, strict=True)
+            if len(members) > 1 and not self._cache.has(name)
+        ]
+        room = max((needed[name] for name, _ in missing), default=0)
+        lease = self._cache.reserve(needed, room)
+        parts = [self._entries[i] for _, members in missing for i in members]
+        held = self._cache.protect(parts)
+        alone = [self._listing.objects[m[0]] for m in groups if len(m) == 1]
+        self._fetcher.fetch(alone, tell)
+        for name, members in missing:
+            self._fetcher.fetch([self._listing.objects[i] for i in members], tell)
+            self._bundle(name, members)
+            self._cache.drop((self._entries[i] for i in members), held)
+        held.release()
+        self.lease = lease
+        tell(f"bundled {len(self._sizes)} objects into {len(groups)} files")
+        files = [self._cache.path(name) for name in names]
+        return [
+            (self._listing.names[members[0]], file)
+            for members, file in zip(groups, files, strict=True)
+        ]
+
+    def _bundle_name(self, members: range) -> str:
+        entries = [self._entries[i] for i in members]
+        if len(entries) == 1:
+            return entries[0]
+        return entry_name(PurePosixPath(entries[0]).suffix, "bundle", *entries)
+
+    def _bundle(self, name: str, members: range) -> None:
+        where = self._listing.where
+        parts = [
+            (where + self._listing.names[i], self._cache.path(self._entries[i]))
+            for i in members
+        ]
+        with self._cache.adding(name):
+            if self._cache.has(name):
+                return  # another run has made it meanwhile
+            with self._cache.part(name) as stream:
+                stream.truncate(0)
+                stream.seek(0)
+                join(parts, stream)
+            self._cache.commit(name, {"bundle": [part for part, _ in parts]})

@@ -1,0 +1,136 @@
+"""Objects in AWS S3, or in a store that speaks its protocol (extra `aws`).
+
+Credentials, region and endpoint come from boto3's default chain alone: environment,
+shared files, instance role; AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL for other stores.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from maou.errors import RemoteError
+from maou.sources.object_store import (
+    CHUNK,
+    CONNECT_TIMEOUT,
+    READ_TIMEOUT,
+    Checksum,
+    MismatchError,
+    Page,
+    RemoteObject,
+    TransientError,
+    fail,
+    md5_of_hex,
+    missing_extra,
+)
+
+_LOGIN = "Log in again (aws sso login, aws configure), or name a profile in AWS_PROFILE"
+
+
+class S3DataSource:
+    """One S3 bucket."""
+
+    provider = "s3"
+
+    def __init__(self, bucket: str, connections: int) -> None:
+        """Make a client; no request is sent.
+
+        Raises:
+            ConfigError: boto3 is not installed.
+            RemoteError: the settings in the environment cannot be meant.
+        """
+        try:
+            import boto3
+            from botocore.config import Config
+        except ImportError as error:
+            raise missing_extra("--input-s3", "aws") from error
+        self.bucket = bucket
+        config = Config(
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            max_pool_connections=connections,
+            retries={"total_max_attempts": 1},  # retries are ours, and go on mid-body
+        )
+        with _plain_errors(f"s3://{bucket}"):
+            self._client: Any = boto3.session.Session().client("s3", config=config)
+
+    def url(self, key: str) -> str:
+        """Name an object for messages."""
+        return f"s3://{self.bucket}/{key}"
+
+    def page(self, prefix: str, rest: str) -> Page:
+        """List up to 1,000 objects."""
+        more = {"ContinuationToken": rest} if rest else {}
+        with _plain_errors(self.url(prefix)):
+            answer = self._client.list_objects_v2(
+                Bucket=self.bucket, Prefix=prefix, **more
+            )
+            objects = [
+                RemoteObject(item["Key"], item["Size"], item["ETag"])
+                for item in answer.get("Contents", ())
+            ]
+            return Page(objects, answer.get("NextContinuationToken", ""))
+
+    def read(
+        self, item: RemoteObject, offset: int, write: Callable[[bytes], Any]
+    ) -> Checksum | None:
+        """Read in one request; boto3 checks the checksums that it knows of itself."""
+        asked = {"Range": f"bytes={offset}-"} if offset else {"ChecksumMode": "ENABLED"}
+        with _plain_errors(self.url(item.key), reading=True):
+            answer = self._client.get_object(
+                Bucket=self.bucket, Key=item.key, IfMatch=item.version, **asked
+            )
+            body = answer["Body"]
+            with contextlib.closing(body):
+                for chunk in body.iter_chunks(CHUNK):
+                    write(chunk)
+        encrypted = answer.get("ServerSideEncryption", "").startswith("aws:")
+        if encrypted or answer.get("SSECustomerAlgorithm"):
+            return None  # then the ETag is no MD5
+        return md5_of_hex(answer["ETag"].strip('"'))
+
+
+@contextlib.contextmanager
+def _plain_errors(where: str, *, reading: bool = False) -> Iterator[None]:
+    """Turn what boto3 raises into the exceptions of `object_store`."""
+    import botocore.exceptions as of_botocore
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except of_botocore.ClientError as error:
+        answer: Any = error.response
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        fail(
+            where,
+            status,
+            answer.get("Error", {}).get("Code", ""),
+            _LOGIN,
+            reading=reading,
+        )
+    except of_botocore.FlexibleChecksumError:
+        raise MismatchError("the checksum does not match") from None
+    except (
+        of_botocore.NoCredentialsError,
+        of_botocore.PartialCredentialsError,
+        of_botocore.CredentialRetrievalError,
+        of_botocore.TokenRetrievalError,
+        of_botocore.ProfileNotFound,
+    ) as error:
+        raise RemoteError(
+            f"{where}: no usable AWS credentials ({type(error).__name__}). {_LOGIN}"
+        ) from None
+    except (
+        of_botocore.ConnectionError,
+        of_botocore.HTTPClientError,
+        of_botocore.ResponseStreamingError,
+        of_botocore.IncompleteReadError,
+        HTTPError,
+        ConnectionError,
+        TimeoutError,
+    ) as error:
+        raise TransientError(type(error).__name__) from None
+    except (of_botocore.BotoCoreError, ValueError) as error:
+        raise RemoteError(
+            f"{where}: boto3 cannot send the request ({type(error).__name__}); check "
+            "the bucket's name, the region and AWS_ENDPOINT_URL"
+        ) from None

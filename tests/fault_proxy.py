@@ -1,0 +1,168 @@
+"""An HTTP proxy in front of a store's server: counts requests, and lets some fail."""
+
+import http.client
+import socket
+import struct
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Fault:
+    """What happens to a request.
+
+    Attributes:
+        status: answer with this status and `body` instead of asking the server.
+        kind: what becomes of the server's answer: `reset` or `truncate` (after half of
+            the body), `flip` (its last byte) or `slow` (in ten pieces).
+        before: called before the server is asked.
+    """
+
+    status: int = 0
+    body: bytes = b""
+    kind: str = ""
+    before: Callable[[], None] | None = None
+
+
+@dataclass
+class Request:
+    """What was asked for."""
+
+    method: str
+    path: str
+    begin: str
+    is_read: bool
+
+
+@dataclass
+class FaultProxy:
+    """Forwards to a server on loopback, which it leaves alone.
+
+    Attributes:
+        upstream: the server, as `host:port`.
+        is_read: tells from a path whether a GET reads an object (or lists).
+        faults: what happens to the next reads, in order.
+        always: what happens to every read when `faults` is empty.
+        on_list: what happens to the next listings, in order.
+        requests: what was asked so far.
+    """
+
+    upstream: str
+    is_read: Callable[[str], bool]
+    faults: list[Fault] = field(default_factory=list)
+    always: Fault | None = None
+    on_list: list[Fault] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        proxy, self._lock = self, threading.Lock()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                proxy._answer(self)
+
+            do_HEAD = do_POST = do_PUT = do_GET
+
+            def log_message(self, format: str, *values: object) -> None:  # noqa: A002
+                pass
+
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Say nothing of readers that went away: some are meant to."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def reads(self) -> list[Request]:
+        return [request for request in self.requests if request.is_read]
+
+    @property
+    def lists(self) -> list[Request]:
+        return [request for request in self.requests if not request.is_read]
+
+    def reset(self) -> None:
+        """Forget requests and faults."""
+        self.requests.clear()
+        self.faults.clear()
+        self.on_list.clear()
+        self.always = None
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _take(self, is_read: bool) -> Fault:
+        with self._lock:
+            waiting = self.faults if is_read else self.on_list
+            if waiting:
+                return waiting.pop(0)
+            return (self.always if is_read else None) or Fault()
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        length = int(handler.headers.get("Content-Length") or 0)
+        sent = handler.rfile.read(length)
+        is_read = handler.command == "GET" and self.is_read(handler.path)
+        begin = handler.headers.get("Range", "")
+        self.requests.append(Request(handler.command, handler.path, begin, is_read))
+        fault = self._take(is_read)
+        if fault.before is not None:
+            fault.before()
+        if fault.status:
+            handler.send_response(fault.status)
+            handler.send_header("Content-Length", str(len(fault.body)))
+            handler.end_headers()
+            handler.wfile.write(fault.body)
+            return
+        upstream = http.client.HTTPConnection(self.upstream, timeout=30)
+        headers = {k: v for k, v in handler.headers.items() if k != "Connection"}
+        upstream.request(handler.command, handler.path, sent, headers)
+        answer = upstream.getresponse()
+        body = answer.read()
+        upstream.close()
+        handler.send_response(answer.status)
+        skipped = {"transfer-encoding", "content-length", "connection", "date"}
+        for name, value in answer.getheaders():
+            if name.lower() not in skipped:
+                handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        self._send(handler, body, fault.kind)
+
+    def _send(self, handler: BaseHTTPRequestHandler, body: bytes, kind: str) -> None:
+        if kind == "flip":
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        if kind in {"reset", "truncate"}:
+            handler.wfile.write(body[: len(body) // 2])
+            handler.wfile.flush()
+            handler.close_connection = True
+            if kind == "reset":
+                time.sleep(0.02)  # or the reader would not get the first half
+                linger = struct.pack("ii", 1, 0)
+                handler.connection.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                )
+                handler.connection.close()
+                handler.rfile.close()
+            return
+        pieces = 10 if kind == "slow" else 1
+        step = -(-len(body) // pieces) or 1
+        for at in range(0, len(body), step):
+            handler.wfile.write(body[at : at + step])
+            if pieces > 1:
+                time.sleep(0.02)
+
+
+def quoted(key: str) -> str:
+    return urllib.parse.quote(key, safe="")
