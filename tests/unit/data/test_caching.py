@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from maou.cli.main import run
 from maou.data import pipeline
+from maou.data.batch import SoftBatch
 from maou.data.config import MAP_CACHE, STREAM_CACHE, DataConfig
 from maou.data.kinds import HCPE_ROWS
 from maou.data.map_style import MapRows
@@ -17,7 +19,7 @@ from maou.data.streaming import StreamingRows
 from maou.errors import DataError, TrainingError
 from maou.records.raw import RawShard
 from maou.records.split import take_all
-from maou.sources.local import open_local_shards
+from maou.sources.local import open_local_shards, open_preprocess_shards
 from shard_files import write_raw
 
 Rows = npt.NDArray[np.uint8]
@@ -60,6 +62,39 @@ def test_batches_are_the_same_on_and_off(
     plain = buffers(folder, streaming, False, 0, mode)
     for cache, workers in ((True, 0), (None, 0), (True, 2)):
         assert buffers(folder, streaming, cache, workers, mode) == plain
+
+
+def test_preprocess_batches_are_the_same_on_and_off(
+    folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path_factory.mktemp("preprocess")
+    source = ("--input-path", str(folder), "--output-dir", str(out))
+    assert run(["pre-process", *source, "--shard-rows", "3000"]) == 0
+    shards = open_preprocess_shards(out, packed=True)
+    found = []
+    # Room for everything, for a part, and for nothing.
+    for cache, limit in ((False, 0), (True, 10**9), (True, 10**6), (True, 1)):
+        monkeypatch.setattr("maou.data.config.STREAM_CACHE", limit)
+        config = DataConfig(
+            batch_size=300,
+            streaming=True,
+            shuffle_rows=5000,
+            mirror_probability=0.3,
+            cache_transforms=cache,
+        )
+        loader = pipeline.prepare_data(shards, config).train_loader
+        found.append(
+            [
+                (batch.positions.numpy().tobytes(), batch.moves.numpy().tobytes())
+                for epoch in (0, 1)
+                for batch in loader.batches(epoch)
+                if isinstance(batch, SoftBatch)
+            ]
+        )
+    assert len(found[0]) > 50
+    assert all(batches == found[0] for batches in found)
 
 
 def every_row(folder: Path) -> SideRows:
