@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import urllib.parse
+from abc import ABC, abstractmethod
 from collections import deque
 from pathlib import Path
 
@@ -20,26 +21,27 @@ BUCKET = "positions"
 QUICK = Retries(attempts=4, first_wait=0.01)
 
 
-class Store:
+class Store(ABC):
     """A server with one bucket, and a proxy before it."""
 
     provider: str
     proxy: FaultProxy
 
+    @abstractmethod
     def environment(self) -> dict[str, str]:
         """Give the SDK's standard variables that lead to the proxy."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put(self, key: str, data: bytes) -> None:
-        raise NotImplementedError
+        """Write one object."""
 
+    @abstractmethod
     def fill(self, prefix: str, count: int) -> None:
         """Put many small objects, past the protocol where that is quicker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expired(self) -> tuple[int, bytes]:
         """Give the status and the body of an answer to expired credentials."""
-        raise NotImplementedError
 
     def upload(self, folder: Path, name: str) -> None:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -22,6 +22,9 @@ from maou.errors import ConfigError
 
 _KEY = "maou.setting"
 
+STAGES = "Multi-stage training"
+"""The group of settings that several packages have a part of."""
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from maou.settings import Settings, setting
-from maou.sources.config import STAGES
+from maou.settings import STAGES, Settings, setting
 
 DATA = "Data"
 LOADER = "Data loading"

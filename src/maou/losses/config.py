@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from maou.errors import ConfigError
-from maou.settings import Settings, setting
+from maou.settings import STAGES, Settings, setting
 
 _GROUP = "Loss, optimizer, and scheduler"
-_STAGES = "Multi-stage training"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class StageLossConfig(Settings):
         1.0,
         "Weight of the reachable squares in stage 1's cross-entropy: above 1 favours "
         "recall, below 1 precision.",
-        _STAGES,
+        STAGES,
         above=0.0,
     )
     stage2_pos_weight: float = setting(
@@ -76,14 +75,14 @@ class StageLossConfig(Settings):
         "Weight of the legal moves in stage 2's cross-entropy: above 1 favours "
         "recall, below 1 precision. The asymmetric loss deals with the imbalance "
         "itself and leaves it at 1.",
-        _STAGES,
+        STAGES,
         above=0.0,
     )
     stage2_gamma_pos: float = setting(
         0.0,
         "Asymmetric loss of stage 2: how much legal moves already found likely are "
         "played down. Recommended: 0, not at all.",
-        _STAGES,
+        STAGES,
         minimum=0.0,
     )
     stage2_gamma_neg: float = setting(
@@ -91,7 +90,7 @@ class StageLossConfig(Settings):
         "Asymmetric loss of stage 2: how much illegal moves already found unlikely "
         "are played down. 0 is plain cross-entropy; 2 is usual for imbalanced data. It "
         "trades precision for recall.",
-        _STAGES,
+        STAGES,
         minimum=0.0,
     )
     stage2_clip: float = setting(
@@ -99,7 +98,7 @@ class StageLossConfig(Settings):
         "Asymmetric loss of stage 2: illegal moves of at most this probability cost "
         "nothing, and the probability of the others counts less this margin. 0 is "
         "off; 0.02 is usual.",
-        _STAGES,
+        STAGES,
         minimum=0.0,
         below=1.0,
     )

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 from maou.errors import ConfigError
-from maou.settings import Settings, setting, settings_of
+from maou.settings import STAGES, Settings, setting, settings_of
 
 _GROUP = "Model architecture"
 _FREEZING = "Freezing and warm start"
-_STAGES = "Multi-stage training"
 
 # The names stand here, away from the classes, so that the command line can list
 # them without importing torch. `maou.model.registry` is checked against these.
@@ -160,7 +159,7 @@ class LegalMovesHeadConfig(Settings):
         None,
         "Hidden width of stage 2's head, a square; 512 is recommended where the head "
         "is to have a hidden layer.",
-        _STAGES,
+        STAGES,
         minimum=1,
         shown_default="a single linear layer",
     )
@@ -168,7 +167,7 @@ class LegalMovesHeadConfig(Settings):
         0.0,
         "Share of the hidden values of stage 2's head that is dropped while training; "
         "only with --stage2-hidden-dim.",
-        _STAGES,
+        STAGES,
         minimum=0.0,
         below=1.0,
     )

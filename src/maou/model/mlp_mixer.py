@@ -3,18 +3,17 @@
 Shapes: B batch, S 81 squares (row-major, a row a rank), C channels.
 """
 
-from collections.abc import Sequence
 from typing import Self
 
 from torch import Tensor, nn
 
 from maou.model.config import ModelConfig
 from maou.model.linear import FeedForward
-from maou.model.trunk import Trunk, apply_blocks
+from maou.model.trunk import BlockTrunk
 from maou.shogi.squares import N_SQUARES
 
 
-class MlpMixer(Trunk):
+class MlpMixer(BlockTrunk):
     """Mixer blocks (Tolstikhin et al. 2021), one square a token."""
 
     def __init__(
@@ -27,13 +26,11 @@ class MlpMixer(Trunk):
         *,
         checkpointing: bool,
     ) -> None:
-        super().__init__()
-        self.channels = channels
         hidden = round(channels * mlp_ratio)
-        self.blocks = nn.ModuleList(
+        blocks = (
             MixerBlock(channels, token_hidden, hidden, dropout) for _ in range(layers)
         )
-        self._checkpointing = checkpointing
+        super().__init__(channels, blocks, checkpointing=checkpointing)
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> Self:
@@ -46,14 +43,6 @@ class MlpMixer(Trunk):
             config.mixer_dropout,
             checkpointing=config.gradient_checkpointing,
         )
-
-    def groups(self) -> Sequence[nn.Module]:
-        """List the blocks."""
-        return list(self.blocks)
-
-    def forward(self, squares_BSC: Tensor) -> Tensor:
-        """Map [B, S, C] to [B, S, C]."""
-        return apply_blocks(self.blocks, squares_BSC, checkpointing=self._checkpointing)
 
 
 class MixerBlock(nn.Module):

@@ -47,3 +47,23 @@ def apply_blocks(
         else:
             squares_BSC = block(squares_BSC)
     return squares_BSC
+
+
+class BlockTrunk(Trunk):
+    """A trunk of blocks on square tokens, each a layer group of its own."""
+
+    def __init__(
+        self, channels: int, blocks: Iterable[nn.Module], *, checkpointing: bool
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.blocks = nn.ModuleList(blocks)
+        self._checkpointing = checkpointing
+
+    def groups(self) -> Sequence[nn.Module]:
+        """List the blocks."""
+        return list(self.blocks)
+
+    def forward(self, squares_BSC: Tensor) -> Tensor:
+        """Map [B, S, C] to [B, S, C]."""
+        return apply_blocks(self.blocks, squares_BSC, checkpointing=self._checkpointing)

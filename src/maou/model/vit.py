@@ -8,7 +8,6 @@ What stands where and what is in hand is in every token when it comes in
 difference in ranks and files, which is how shogi's pieces move.
 """
 
-from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -17,14 +16,14 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
 from maou.model.config import ModelConfig
 from maou.model.linear import FeedForward, NormalizedLinear
-from maou.model.trunk import Trunk, apply_blocks
+from maou.model.trunk import BlockTrunk
 from maou.shogi.squares import N_SQUARES
 
 _SIDE = 9
 _REACH = 2 * _SIDE - 1  # differences -8 .. 8
 
 
-class VisionTransformer(Trunk):
+class VisionTransformer(BlockTrunk):
     """Pre-norm encoder blocks (Dosovitskiy et al. 2021), one square a token."""
 
     def __init__(
@@ -37,13 +36,9 @@ class VisionTransformer(Trunk):
         *,
         checkpointing: bool,
     ) -> None:
-        super().__init__()
-        self.channels = channels
         hidden = round(channels * mlp_ratio)
-        self.blocks = nn.ModuleList(
-            EncoderBlock(channels, heads, hidden, dropout) for _ in range(layers)
-        )
-        self._checkpointing = checkpointing
+        blocks = (EncoderBlock(channels, heads, hidden, dropout) for _ in range(layers))
+        super().__init__(channels, blocks, checkpointing=checkpointing)
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> Self:
@@ -56,14 +51,6 @@ class VisionTransformer(Trunk):
             config.vit_dropout,
             checkpointing=config.gradient_checkpointing,
         )
-
-    def groups(self) -> Sequence[nn.Module]:
-        """List the blocks."""
-        return list(self.blocks)
-
-    def forward(self, squares_BSC: Tensor) -> Tensor:
-        """Map [B, S, C] to [B, S, C]."""
-        return apply_blocks(self.blocks, squares_BSC, checkpointing=self._checkpointing)
 
 
 class EncoderBlock(nn.Module):

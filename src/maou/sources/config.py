@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from maou.settings import Settings, setting
+from maou.settings import STAGES, Settings, setting
 
 GROUP = "Input"
 CLOUD = "Input from a cloud store"
-STAGES = "Multi-stage training"
 
 HCPE, PREPROCESS = INPUT_FORMATS = ("hcpe", "preprocess")
 HCPE_SUFFIXES = ".hcpe, .hcpe3, .psv, .bin, .npy, .feather"

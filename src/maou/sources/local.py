@@ -1,5 +1,6 @@
 """Shards in local files: which files they are, their order and names."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,11 @@ class ShardSet(Generic[S]):
 
     def fingerprint(self) -> str:
         """Identify the data by names, sizes and ends of the shards: 16 hex digits."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        """Read the ends of every shard, once: plan, resume and record all ask."""
         digest = hashlib.sha256()
         for index, shard in enumerate(self.shards):
             digest.update(f"{self.name(index)}\0{shard.rows}\0".encode())

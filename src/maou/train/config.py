@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 from maou.optim.config import SCHEDULES
-from maou.settings import Settings, setting
+from maou.settings import STAGES, Settings, setting
 
 TRAINING = "Training"
 HARDWARE = "Hardware and performance"
-STAGES = "Multi-stage training"
 
 
 @dataclass(frozen=True)
