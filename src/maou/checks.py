@@ -6,26 +6,18 @@ named in a warning, so that nobody waits for an effect that never comes.
 
 from maou.config import RUN_SETTINGS, RunConfig
 from maou.errors import ConfigError
-from maou.settings import BoundSetting, ChangedSetting, settings_of
-from maou.sources.config import HCPE, HCPE_SUFFIXES, SourceConfig
+from maou.settings import ChangedSetting, changed_in, settings_of
+from maou.sources.choosing import check_choice, idle_settings
+from maou.sources.config import HCPE, HCPE_SUFFIXES
 
 
 def changed_settings(config: RunConfig) -> tuple[ChangedSetting, ...]:
     """Return the settings that differ from their defaults."""
-    changed = []
-    for package, cls in RUN_SETTINGS.items():
-        for bound in settings_of(cls):
-            value = getattr(getattr(config, package), bound.name)
-            if bound.required or value != bound.default:
-                flag = _shown_flag(bound, value)
-                changed.append(ChangedSetting(bound.name, flag, value))
-    return tuple(changed)
-
-
-def _shown_flag(bound: BoundSetting, value: object) -> str:
-    if bound.kind is bool and value is False:
-        return "--no-" + bound.flag.removeprefix("--")
-    return bound.flag
+    return tuple(
+        item
+        for package in RUN_SETTINGS
+        for item in changed_in(getattr(config, package))
+    )
 
 
 def check_sources(config: RunConfig) -> None:
@@ -35,17 +27,8 @@ def check_sources(config: RunConfig) -> None:
         ConfigError: a stage has none, or stage 3 has two.
     """
     source, stages = config.source, config.stage_source
-    given = source.sources()
-    if stages.stage3_data_path is not None:
-        given.append("--stage3-data-path")
-    if len(given) > 1:
-        each = "both" if len(given) == 2 else "all"
-        raise ConfigError(
-            f"{' and '.join(given)} {each} name the data of stage 3; give one of them"
-        )
-    missing = source.missing_partners()
-    if missing:
-        raise ConfigError(f"--input-{source.provider} also needs {', '.join(missing)}")
+    others = ["--stage3-data-path"] if stages.stage3_data_path is not None else []
+    given = check_choice(source, "the data of stage 3", others)
     for number, path in ((1, stages.stage1_data_path), (2, stages.stage2_data_path)):
         if config.runs_stage(number) and path is None:
             raise ConfigError(
@@ -133,7 +116,7 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
             hcpe,
             "only preprocess records can be packed",
         ),
-        **_idle_cloud_settings(config.source),
+        **idle_settings(config.source),
         "--pin-memory": (not on_cuda, "the device is not a CUDA device"),
         "--momentum": (config.optim.optimizer != "sgd", "only sgd uses it"),
         "--optimizer-beta1": (config.optim.optimizer != "adamw", "only adamw uses it"),
@@ -170,28 +153,6 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
     if config.source.input_cache_mode == "mmap":
         warnings.append("--input-cache-mode mmap is deprecated; it now means file")
     return warnings
-
-
-def _idle_cloud_settings(source: SourceConfig) -> dict[str, tuple[bool, str]]:
-    """Tell for each flag of a cloud source whether it is idle, and why."""
-    none = source.provider is None
-    without = "there is no cloud source (--input-gcs or --input-s3)"
-    flags = (
-        *("bucket-name", "prefix", "data-name", "local-cache-dir"),
-        *("max-workers", "enable-bundling"),
-    )
-    idle = {f"--input-{flag}": (none, without) for flag in flags}
-    # Off is how this one is changed.
-    idle["--no-input-local-cache"] = (none, without)
-    idle["--input-max-cached-bytes"] = (
-        none or not source.input_local_cache,
-        without if none else "--no-input-local-cache keeps nothing",
-    )
-    idle["--input-bundle-size-gb"] = (
-        none or not source.input_enable_bundling,
-        without if none else "it needs --input-enable-bundling",
-    )
-    return idle
 
 
 def _is_random_and_frozen(config: RunConfig) -> bool:

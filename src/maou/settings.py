@@ -134,6 +134,17 @@ def settings_of(cls: type) -> Iterator[BoundSetting]:
         )
 
 
+def changed_in(config: "Settings") -> Iterator[ChangedSetting]:
+    """Yield the settings that differ from their defaults."""
+    for bound in settings_of(type(config)):
+        value = getattr(config, bound.name)
+        if bound.required or value != bound.default:
+            flag = bound.flag
+            if bound.kind is bool and value is False:
+                flag = "--no-" + flag.removeprefix("--")
+            yield ChangedSetting(bound.name, flag, value)
+
+
 def _describe(hint: Any) -> tuple[type, bool, bool]:
     """Split an annotation into its scalar type, `| None`, and `tuple[T, ...]`."""
     optional = False

@@ -15,7 +15,7 @@ from maou.data.rows import ReadableShard, SideRows, side_rows
 from maou.data.soft_rows import SoftShard
 from maou.data.stage_rows import STAGE_ROWS
 from maou.data.streaming import StreamingRows
-from maou.errors import ConfigError, DataError
+from maou.errors import DataError
 from maou.records.keys import key_of
 from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Shard
@@ -28,17 +28,15 @@ from maou.records.split import (
     take_all,
 )
 from maou.records.stage_shards import StageShard
-from maou.sources.config import HCPE_SUFFIXES, PREPROCESS, SourceConfig
+from maou.sources.config import PREPROCESS, SourceConfig
 from maou.sources.local import (
     AnyShards,
     PlayedShards,
     ShardSet,
     hcpe_kind,
-    open_local_shards,
-    open_preprocess_shards,
     preprocess_kind,
 )
-from maou.sources.remote import open_remote_shards
+from maou.sources.opening import open_source
 
 SIDES = ("train", "validation")
 
@@ -90,20 +88,9 @@ def open_data(
         RemoteError: the store cannot be reached, refuses, or changes meanwhile.
         DataError: nothing there, or a file is not what it should be.
     """
-    if source.provider is not None:
-        if source.input_format == PREPROCESS:
-            packed = preprocess_kind(source.input_file_packed)
-            return open_remote_shards(source, packed, tell)
-        return open_remote_shards(source, hcpe_kind(), tell)
-    path = source.input_path
-    if path is None:
-        raise ConfigError(
-            "--input-path: is required; name a file or folder of shards "
-            f"({HCPE_SUFFIXES})"
-        )
     if source.input_format == PREPROCESS:
-        return open_preprocess_shards(path, source.input_file_packed)
-    return open_local_shards(path)
+        return open_source(source, preprocess_kind(source.input_file_packed), tell)
+    return open_source(source, hcpe_kind(), tell)
 
 
 def prepare_data(

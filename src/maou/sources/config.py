@@ -1,7 +1,8 @@
-"""Where training data comes from."""
+"""Where data comes from: what every command that reads can be told."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from maou.settings import STAGES, Settings, setting
 
@@ -20,45 +21,31 @@ GB = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class SourceConfig(Settings):
-    """The source of the shards, and how a map-style dataset holds them."""
+class InputConfig(Settings):
+    """Where a command's input is: a local path or a cloud store.
+
+    Commands derive their settings from this class, and say again what `input_path` is.
+    """
+
+    local_flag: ClassVar[str] = "--input-path"
+    """What messages call the local path."""
 
     input_path: Path | None = setting(
         None,
-        f"File or folder of shards ({HCPE_SUFFIXES}); folders are searched "
-        "recursively. Staged training has paths of its own (--stage3-data-path).",
+        "File or folder to read.",
         GROUP,
         metavar="PATH",
     )
-    input_format: str = setting(
-        "hcpe",
-        "Kind of record in the shards: single positions of games, or what "
-        "pre-process made of them.",
-        GROUP,
-        choices=INPUT_FORMATS,
-    )
-    input_file_packed: bool = setting(
-        False,
-        "The preprocess shards are packed.",
-        GROUP,
-    )
-    input_cache_mode: str = setting(
-        "file",
-        "How a map-style dataset holds its rows: 'file' keeps one array a shard, "
-        "'memory' joins them into one array. 'mmap' is deprecated and means 'file'.",
-        GROUP,
-        choices=CACHE_MODES,
-    )
     input_gcs: bool = setting(
         False,
-        "Read the shards from Google Cloud Storage (extra gcp). Needs "
+        "Read from Google Cloud Storage (extra gcp). Needs "
         "--input-bucket-name, --input-prefix, --input-data-name and "
         "--input-local-cache-dir.",
         CLOUD,
     )
     input_s3: bool = setting(
         False,
-        "Read the shards from AWS S3, or what speaks its protocol (extra aws). Needs "
+        "Read from AWS S3, or what speaks its protocol (extra aws). Needs "
         "the same flags as --input-gcs.",
         CLOUD,
     )
@@ -123,9 +110,9 @@ class SourceConfig(Settings):
         return S3 if self.input_s3 else None
 
     def sources(self) -> list[str]:
-        """List the flags that name a source of shards, as they were given."""
+        """List the flags that name a source, as they were given."""
         named = {
-            "--input-path": self.input_path is not None,
+            self.local_flag: self.input_path is not None,
             "--input-gcs": self.input_gcs,
             "--input-s3": self.input_s3,
         }
@@ -143,6 +130,51 @@ class SourceConfig(Settings):
             "--input-local-cache-dir": self.input_local_cache_dir is None,
         }
         return [flag for flag, missing in named.items() if missing]
+
+
+@dataclass(frozen=True)
+class RecordInputConfig(InputConfig):
+    """Where records are, for the commands that read records of games."""
+
+    input_path: Path | None = setting(
+        None,
+        f"File or folder of hcpe shards ({HCPE_SUFFIXES}); folders are searched "
+        "recursively.",
+        GROUP,
+        metavar="PATH",
+    )
+
+
+@dataclass(frozen=True)
+class SourceConfig(RecordInputConfig):
+    """The source of the shards, and how a map-style dataset holds them."""
+
+    input_path: Path | None = setting(
+        None,
+        f"File or folder of shards ({HCPE_SUFFIXES}); folders are searched "
+        "recursively. Staged training has paths of its own (--stage3-data-path).",
+        GROUP,
+        metavar="PATH",
+    )
+    input_format: str = setting(
+        "hcpe",
+        "Kind of record in the shards: single positions of games, or what "
+        "pre-process made of them.",
+        GROUP,
+        choices=INPUT_FORMATS,
+    )
+    input_file_packed: bool = setting(
+        False,
+        "The preprocess shards are packed.",
+        GROUP,
+    )
+    input_cache_mode: str = setting(
+        "file",
+        "How a map-style dataset holds its rows: 'file' keeps one array a shard, "
+        "'memory' joins them into one array. 'mmap' is deprecated and means 'file'.",
+        GROUP,
+        choices=CACHE_MODES,
+    )
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def open_local_shards(path: Path) -> ShardSet[Shard]:
     Raises:
         DataError: nothing there, or a file is not what its suffix says.
     """
-    return _opened(path, "--input-path", hcpe_kind())
+    return open_kind(path, "--input-path", hcpe_kind())
 
 
 def open_preprocess_shards(
@@ -129,7 +129,7 @@ def open_preprocess_shards(
     Raises:
         DataError: nothing there, or a file is not what its suffix and `packed` say.
     """
-    return _opened(path, flag, preprocess_kind(packed))
+    return open_kind(path, flag, preprocess_kind(packed))
 
 
 def open_stage_shards(path: Path, stage: int, flag: str) -> ShardSet[StageShard]:
@@ -146,11 +146,20 @@ def open_stage_shards(path: Path, stage: int, flag: str) -> ShardSet[StageShard]
     text = f"holds no stage {stage} records; {STAGES[stage].remedy}"
     instead = dict.fromkeys((*GAME_SUFFIXES, ".feather"), text)
     kind = Kind((SUFFIX,), lambda file: StageShard(file, stage), instead)
-    return _opened(path, flag, kind)
+    return open_kind(path, flag, kind)
 
 
-def _opened(path: Path, flag: str, kind: Kind[S]) -> ShardSet[S]:
-    """Open the files of a kind, naming the flag where one is not a shard."""
+def open_kind(path: Path, flag: str, kind: Kind[S]) -> ShardSet[S]:
+    """Open a file of a kind, or every one below a folder.
+
+    Args:
+        path: the file or folder.
+        flag: where the path came from, for messages.
+        kind: what the shards are.
+
+    Raises:
+        DataError: nothing there, or a file is not what its suffix says.
+    """
     known, ignored = find_shards(path, flag, kind.suffixes, kind.instead)
     root = path.parent if path.is_file() else path
     try:

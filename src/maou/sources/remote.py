@@ -14,7 +14,7 @@ from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Shard
 from maou.sources.bundles import group, join
 from maou.sources.cache import Cache, disk_errors, entry_name, private_cache
-from maou.sources.config import GB, GCS, S3, SourceConfig
+from maou.sources.config import GB, GCS, S3, InputConfig
 from maou.sources.fetch import (
     DEFAULT_RETRIES,
     Fetcher,
@@ -40,7 +40,7 @@ STORES: dict[str, Callable[[str, int], ObjectStore]] = {
 
 
 def open_remote_shards(
-    source: SourceConfig,
+    source: InputConfig,
     kind: Kind[S],
     tell: Tell,
     retries: Retries = DEFAULT_RETRIES,
@@ -107,7 +107,7 @@ class Listing:
 
 def list_data_set(
     store: ObjectStore,
-    source: SourceConfig,
+    source: InputConfig,
     kind: Kind[S],
     retries: Retries = DEFAULT_RETRIES,
 ) -> Listing:
@@ -138,7 +138,7 @@ def list_data_set(
     return Listing(store.url(folder), known, objects, ignored)
 
 
-def _cache_of(source: SourceConfig) -> tuple[Cache, object]:
+def _cache_of(source: InputConfig) -> tuple[Cache, object]:
     """Open the shared cache, or make one for this run."""
     assert source.input_local_cache_dir is not None
     if source.input_local_cache:

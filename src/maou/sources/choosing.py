@@ -1,0 +1,89 @@
+"""Which source an input names: exactly one, with all of its partners.
+
+The rules are here for every command that reads; how each command's settings extend
+`InputConfig` does not matter to them.
+"""
+
+from collections.abc import Sequence
+
+from maou.errors import ConfigError
+from maou.settings import changed_in
+from maou.sources.config import InputConfig
+
+Idle = dict[str, tuple[bool, str]]
+"""For each flag, whether it has no effect, and why."""
+
+
+def check_choice(
+    config: InputConfig, what: str = "the input", others: Sequence[str] = ()
+) -> bool:
+    """Check that at most one source is named, and completely.
+
+    Args:
+        config: the settings that name it.
+        what: what sources are named for, for messages.
+        others: further flags that name a source, of those that were given.
+
+    Returns:
+        Whether there is one.
+
+    Raises:
+        ConfigError: there are several, or partners are missing.
+    """
+    given = [*config.sources(), *others]
+    if len(given) > 1:
+        each = "both" if len(given) == 2 else "all"
+        raise ConfigError(f"{' and '.join(given)} {each} name {what}; give one of them")
+    missing = config.missing_partners()
+    if missing:
+        raise ConfigError(f"--input-{config.provider} also needs {', '.join(missing)}")
+    return bool(given)
+
+
+def require_choice(config: InputConfig, what: str) -> None:
+    """Check that exactly one source is named, and completely.
+
+    Args:
+        config: the settings that name it.
+        what: what a local path would be, for the message.
+
+    Raises:
+        ConfigError: there is none or there are several, or partners are missing.
+    """
+    if not check_choice(config):
+        raise ConfigError(
+            f"{config.local_flag}: is required; name {what}, or a cloud store with "
+            "--input-gcs or --input-s3"
+        )
+
+
+def idle_settings(config: InputConfig) -> Idle:
+    """Tell for each flag of a cloud source whether it is idle, and why."""
+    none = config.provider is None
+    without = "there is no cloud source (--input-gcs or --input-s3)"
+    flags = (
+        *("bucket-name", "prefix", "data-name", "local-cache-dir"),
+        *("max-workers", "enable-bundling"),
+    )
+    idle = {f"--input-{flag}": (none, without) for flag in flags}
+    # Off is how this one is changed.
+    idle["--no-input-local-cache"] = (none, without)
+    idle["--input-max-cached-bytes"] = (
+        none or not config.input_local_cache,
+        without if none else "--no-input-local-cache keeps nothing",
+    )
+    idle["--input-bundle-size-gb"] = (
+        none or not config.input_enable_bundling,
+        without if none else "it needs --input-enable-bundling",
+    )
+    return idle
+
+
+def warnings_for(config: InputConfig) -> list[str]:
+    """Name the changed settings of the input that have no effect."""
+    changed = {item.flag for item in changed_in(config)}
+    return [
+        f"{flag} has no effect: {reason}"
+        for flag, (is_idle, reason) in idle_settings(config).items()
+        if flag in changed and is_idle
+    ]
