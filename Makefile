@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# BigQuery's emulator needs versions that our own environment cannot have.
+BIGQUERY := .venv-bigquery
+BIGQUERY_READY := $(BIGQUERY)/.ready
 
 .PHONY: help sample test lint docs clean
 
@@ -17,10 +20,21 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+# Its home holds the DuckDB extension, which it would otherwise download when it starts.
+$(BIGQUERY_READY): tests/bigquery-constraints.txt
+	$(PYTHON) -m venv $(BIGQUERY)
+	$(BIGQUERY)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c tests/bigquery-constraints.txt \
+		bqemulator duckdb-extensions duckdb-extension-spatial numpy
+	mkdir -p $(BIGQUERY)/home
+	HOME=$(CURDIR)/$(BIGQUERY)/home $(BIGQUERY)/bin/python -c \
+		'from duckdb_extensions import import_extension; import_extension("spatial")'
+	touch $@
+
 sample: $(READY)
 	$(BIN)/python samples/run.py
 
-test: $(READY)
+test: $(READY) $(BIGQUERY_READY)
 	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
@@ -33,4 +47,4 @@ docs: $(READY)
 	$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) sample-run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(BIGQUERY) sample-run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

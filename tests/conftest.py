@@ -74,3 +74,22 @@ def store(cloud_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(name, value)
     cloud_server.proxy.reset()
     return cloud_server
+
+
+@pytest.fixture(scope="session")
+def bigquery_server() -> Iterator[Any]:
+    """A BigQuery server on loopback, started for the first test that asks for it."""
+    from bigquery_server import BigQueryServer
+
+    server = BigQueryServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bigquery(bigquery_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Reach that server by the environment alone, with nothing counted yet."""
+    for name, value in bigquery_server.environment().items():
+        monkeypatch.setenv(name, value)
+    bigquery_server.proxy.reset()
+    return bigquery_server
