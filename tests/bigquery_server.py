@@ -1,14 +1,20 @@
 """A BigQuery server on loopback: bqemulator, in the environment that make makes."""
 
+import io
 import json
 import os
 import queue
 import subprocess
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from fault_proxy import FaultProxy
+from maou.sources.bigquery_schema import Column
 
 ENVIRONMENT = Path(__file__).parents[1] / ".venv-bigquery"
 PROJECT, DATASET = "test-project", "shogi"
@@ -65,6 +71,33 @@ class BigQueryServer:
             AnonymousCredentials(),
             client_options={"api_endpoint": f"http://{self.rest}"},
         )
+
+    def create(self, name: str, columns: Iterable[Column], **settings: object) -> Any:
+        """Make an empty table of our columns; give it.
+
+        Args:
+            name: its name in the data set.
+            columns: its columns.
+            settings: attributes of the SDK's Table.
+        """
+        from google.cloud import bigquery
+
+        fields = [bigquery.SchemaField.from_api_repr(c.as_field()) for c in columns]
+        table = bigquery.Table(f"{PROJECT}.{DATASET}.{name}", schema=fields)
+        for attribute, value in settings.items():
+            setattr(table, attribute, value)
+        return self.client().create_table(table)
+
+    def append(self, name: str, rows: pa.Table) -> None:
+        """Append rows to a table, by a load job."""
+        from google.cloud import bigquery
+
+        file = io.BytesIO()
+        pq.write_table(rows, file)
+        file.seek(0)
+        config = bigquery.LoadJobConfig(source_format="PARQUET")
+        where = f"{PROJECT}.{DATASET}.{name}"
+        self.client().load_table_from_file(file, where, job_config=config).result()
 
     def environment(self) -> dict[str, str]:
         """Give the variables that lead to the proxy and to the Storage API."""
