@@ -135,4 +135,4 @@ def _warnings(stage: Stage, data: TrainingData, trainer: Trainer) -> tuple[str, 
         warnings.append(data.split.warning)
     if holds_games(data.shards):
         warnings += quick_check(data.shards.shards)
-    return tuple(warnings)
+    return tuple(map(data.shards.shown, warnings))

@@ -25,7 +25,7 @@ from maou.export.onnx import export_onnx, verify_onnx
 from maou.files import atomic_write
 from maou.logs.health import HealthHook
 from maou.logs.metrics_file import MetricsFile
-from maou.logs.report import DryRun, Exported, Reporter, Summary
+from maou.logs.report import DryRun, Exported, Plan, Reporter, Summary
 from maou.logs.tensorboard import Histograms, TensorBoard
 from maou.model.freezing import freeze
 from maou.model.network import BackboneNetwork
@@ -112,9 +112,7 @@ def learn(
     if resume is not None and not allow_changed_data:
         _require_same_data(resume, waiting[0].data)
     for prepared in waiting:
-        reporter.plan(
-            make_plan(prepared.stage, prepared.data, prepared.trainer, prepared.network)
-        )
+        reporter.plan(_plan(prepared))
     if dry_run:
         for prepared in waiting:
             reporter.dry_run(_try_one_batch(prepared))
@@ -163,7 +161,9 @@ def prepare_stages(
     prepared = []
     for stage in stages:
         config = stage.config
-        data = stage.prepare(stage.open(tell))
+        shards = stage.open(tell)
+        with shards.naming():
+            data = stage.prepare(shards)
         # The same seed for every stage: a head starts alike with and without stages.
         torch.manual_seed(config.data.seed)
         network = stage.build()
@@ -185,6 +185,13 @@ def prepare_stages(
         )
         prepared.append(Prepared(stage, data, network, trainer))
     return prepared
+
+
+def _plan(prepared: Prepared) -> Plan:
+    with prepared.data.shards.naming():
+        return make_plan(
+            prepared.stage, prepared.data, prepared.trainer, prepared.network
+        )
 
 
 def _require_same_data(resume: ResumePoint, data: TrainingData) -> None:
@@ -226,7 +233,7 @@ def _run(
         _Epochs(reporter),
     ]
     try:
-        with trainer.interrupts.listening():
+        with trainer.interrupts.listening(), prepared.data.shards.naming():
             trainer.fit(state, hooks)
     except Interrupted as signal:
         raise Interrupted(signal.number, _kept(state, checkpoints)) from signal
@@ -289,7 +296,8 @@ def _command(run_folder: Path) -> str:
 def _try_one_batch(prepared: Prepared) -> DryRun:
     trainer, state = prepared.trainer, prepared.state()
     begin = time.perf_counter()
-    batch = next(trainer.training.batches(trainer.train.start_epoch))
+    with prepared.data.shards.naming():
+        batch = next(trainer.training.batches(trainer.train.start_epoch))
     state.network.train()
     sums = accumulate_gradients(state.network, [batch], trainer.task, trainer.compute)
     gradients = [p.grad for p in state.network.parameters() if p.grad is not None]

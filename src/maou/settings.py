@@ -139,10 +139,18 @@ def changed_in(config: "Settings") -> Iterator[ChangedSetting]:
     for bound in settings_of(type(config)):
         value = getattr(config, bound.name)
         if bound.required or value != bound.default:
-            flag = bound.flag
-            if bound.kind is bool and value is False:
-                flag = "--no-" + flag.removeprefix("--")
-            yield ChangedSetting(bound.name, flag, value)
+            yield ChangedSetting(bound.name, _shown_flag(bound, value), value)
+
+
+def changed_flag(bound: BoundSetting) -> str:
+    """Return the flag that changes a setting from its default."""
+    return _shown_flag(bound, not bound.default if bound.kind is bool else None)
+
+
+def _shown_flag(bound: BoundSetting, value: Any) -> str:
+    if bound.kind is bool and value is False:
+        return "--no-" + bound.flag.removeprefix("--")
+    return bound.flag
 
 
 def _describe(hint: Any) -> tuple[type, bool, bool]:

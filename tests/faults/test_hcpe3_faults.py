@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from game_shards import Game, expected_rows, hcpe3_bytes, random_games
-from maou.checking.run import open_for_check, quick_check
+from maou.checking.run import quick_check
 from maou.cli.main import run
 from maou.errors import DataError
 from maou.records.containers import open_hcpe_shard
 from maou.shogi.samples import SAMPLE_STATUS_TEXT, decode_samples
+from maou.sources.local import open_local_shards
 
 START = random_games(1, 0, 0)[0].start
 GOOD = 59 | 60 << 7  # 7g7f
@@ -152,7 +153,7 @@ def test_a_move_that_cannot_be_made(
         shard.read(0, 3)
     assert run(["utility", "check-data", str(path)]) == 1
     assert "rows that cannot be read" in capsys.readouterr().out
-    assert quick_check(open_for_check(path).shards)
+    assert quick_check(open_local_shards(path).shards)
 
 
 def test_a_move_the_wrong_way_is_an_illegal_row(

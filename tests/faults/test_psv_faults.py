@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from game_shards import psv_of
-from maou.checking.run import open_for_check, quick_check
+from maou.checking.run import quick_check
 from maou.cli.main import run
 from maou.errors import DataError
 from maou.records.containers import open_hcpe_shard
@@ -15,6 +15,7 @@ from maou.records.psv import PsvShard
 from maou.shogi.hcp import BAD_CODE, BAD_COUNT, BAD_KING, STATUS_TEXT, decode_hcp
 from maou.shogi.packed_sfen import OTHER_MOVE, hcp_of_packed_sfen
 from maou.shogi.samples import SAMPLE_STATUS_TEXT, decode_samples
+from maou.sources.local import open_local_shards
 
 Rows = npt.NDArray[np.uint8]
 
@@ -92,7 +93,7 @@ def test_moves_of_another_coding_are_said(
     values["move"] = selfplay_rows[:3000].copy().view("<u2").reshape(-1, 19)[:, 17]
     path = tmp_path / "other.psv"
     values.tofile(path)
-    (warning,) = quick_check(open_for_check(path).shards)
+    (warning,) = quick_check(open_local_shards(path).shards)
     assert "illegal best moves" in warning
     assert "may hold dlshogi's move16 or another coding" in warning
     assert "other.psv: row" in warning

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 
 from maou.checking import run as checking
-from maou.checking.run import open_for_check, quick_check
+from maou.checking.run import quick_check
 from maou.cli.main import run
 from maou.shogi.hcp import decode_hcp, encode_hcp
+from maou.sources.local import open_local_shards
 from shard_files import table_of, write_feather, write_npy_text
 
 Rows = npt.NDArray[np.uint8]
@@ -222,7 +223,7 @@ def test_no_bytes_stop_the_check(
         results = report["results"]
         decided = results["black_won"] + results["white_won"] + results["drawn"]
         assert decided == good
-        assert quick_check(open_for_check(tmp_path / "noise.hcpe").shards)
+        assert quick_check(open_local_shards(tmp_path / "noise.hcpe").shards)
 
 
 def test_no_room_for_the_keys(
@@ -271,14 +272,14 @@ def test_input_that_is_none(
 def test_the_quick_check_warns_in_words(
     planted: Path, selfplay_path: Path, tmp_path: Path, selfplay_rows: Rows
 ) -> None:
-    assert quick_check(open_for_check(selfplay_path).shards) == []
-    said = quick_check(open_for_check(planted).shards)
+    assert quick_check(open_local_shards(selfplay_path).shards) == []
+    said = quick_check(open_local_shards(planted).shards)
     assert len(said) == 3
     assert any(text.startswith("illegal best moves: ") for text in said)
     assert all(str(planted) in text for text in said)
     rows = np.tile(selfplay_rows[:50_000], (4, 1))
     rows[:, 34:36] = 0
-    shards = open_for_check(written(tmp_path / "long.hcpe", rows)).shards
+    shards = open_local_shards(written(tmp_path / "long.hcpe", rows)).shards
     begin = time.monotonic()
     (text,) = quick_check(shards)
     assert time.monotonic() - begin < 5  # 0.1 s; the rest is for a busy machine

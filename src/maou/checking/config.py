@@ -2,17 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from maou.settings import Settings, setting
+from maou.settings import setting
+from maou.sources.choosing import require_choice
+from maou.sources.config import HCPE_SUFFIXES, RecordInputConfig
 
 WORK, OUTPUT = "Work", "Output"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckConfig(Settings):
+class CheckConfig(RecordInputConfig):
     """The records to check, how many of them, and where the report goes."""
 
-    path: Path
+    local_flag: ClassVar[str] = "PATH"
+
+    input_path: Path | None = None
     """The command's argument: a file or folder of hcpe shards."""
 
     sample_rows: int = setting(
@@ -43,3 +48,11 @@ class CheckConfig(Settings):
         OUTPUT,
         metavar="PATH",
     )
+
+    def check(self) -> None:
+        """Check that there is one input.
+
+        Raises:
+            ConfigError: there is none, or several.
+        """
+        require_choice(self, f"a file or folder of hcpe shards ({HCPE_SUFFIXES})")

@@ -33,9 +33,8 @@ from maou.checking.rows import (
 )
 from maou.convert.pool import Ticket, Workers, available_cores
 from maou.errors import DataError
-from maou.records.containers import HCPE_CONTAINERS, open_hcpe_shard
 from maou.records.shards import Shard
-from maou.sources.local import ShardSet, find_shards
+from maou.sources.local import ShardSet
 
 _TASK_ROWS = 1 << 16
 _SAMPLE_BLOCK = 1024
@@ -118,17 +117,6 @@ def _results(histogram: Histogram) -> Results:
         mover_won=int(rows[:, WON].sum()),
         mover_lost=int(rows[:, LOST].sum()),
     )
-
-
-def open_for_check(path: Path) -> ShardSet[Shard]:
-    """Open a file, or every hcpe shard below a folder.
-
-    Raises:
-        DataError: nothing there, or a file is not what its suffix says.
-    """
-    known, ignored = find_shards(path, "PATH", tuple(HCPE_CONTAINERS))
-    root = path.parent if path.is_file() else path
-    return ShardSet(tuple(map(open_hcpe_shard, known)), root, tuple(ignored))
 
 
 def check_data(found: ShardSet[Shard], config: CheckConfig, tell: Tell) -> Report:

@@ -8,17 +8,15 @@ from typing import Any
 import click
 
 from maou.cli import console
+from maou.cli.inputs import build_reading
 from maou.cli.options import GroupedCommand, build, options_from
 from maou.files import atomic_write
 from maou.instruments.config import DataloaderBenchmarkConfig
-from maou.sources.config import SourceConfig
-
-# The cache modes are what is measured.
-_SOURCE_FIELDS = ("input_path", "input_format", "input_file_packed")
+from maou.sources.config import FormatConfig
 
 
 @options_from(DataloaderBenchmarkConfig)
-@options_from(SourceConfig, only=_SOURCE_FIELDS)
+@options_from(FormatConfig)
 @click.command("benchmark-dataloader", cls=GroupedCommand)
 def command(**values: Any) -> None:
     """Measure how fast training batches are made from your data, for each setting.
@@ -26,7 +24,7 @@ def command(**values: Any) -> None:
     Tries streaming and both cache modes with each number of workers, with and without
     --cache-transforms where that matters, and prints the flags of the fastest.
     """
-    source = build(SourceConfig, values)
+    source = build_reading(FormatConfig, values)
     config = build(DataloaderBenchmarkConfig, values)
     from maou.instruments.dataloader import benchmark_dataloader
 
@@ -34,6 +32,7 @@ def command(**values: Any) -> None:
         source,
         config,
         lambda case: console.note(f"{case.rows_per_second:>12,.0f}/s  {case.flags}"),
+        console.note,
     )
     text = json.dumps(
         [{**asdict(case), "flags": case.flags} for case in cases], indent=2

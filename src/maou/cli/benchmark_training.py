@@ -52,7 +52,7 @@ def command(**values: Any) -> None:
     config = build_run({**from_file, **given})
     from maou.instruments.training import benchmark_training
 
-    result = benchmark_training(config, wanted, _tell, console.warn)
+    result = benchmark_training(config, wanted, _tell, console.warn, console.note)
     text = json.dumps(result.to_json(), indent=2)
     if wanted.json == Path("-"):
         console.say(text)

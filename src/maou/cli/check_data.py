@@ -9,7 +9,8 @@ import click
 
 from maou.checking.config import CheckConfig
 from maou.cli import console
-from maou.cli.options import GroupedCommand, build, options_from
+from maou.cli.inputs import build_reading
+from maou.cli.options import GroupedCommand, options_from
 from maou.files import atomic_write
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -17,19 +18,23 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 @options_from(CheckConfig)
 @click.command("check-data", cls=GroupedCommand)
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument(
+    "input_path", metavar="PATH", required=False, type=click.Path(path_type=Path)
+)
 def command(**values: Any) -> int:
-    """Look for bad records in PATH, a file or folder of hcpe shards.
+    """Look for bad records in PATH, a file or folder of hcpe shards, or in a store.
 
     Reports damaged rows, impossible positions, illegal best moves, rows without a
     policy target, duplicates, the balance of results, and how evaluations go with
     results. Exits with 1 if there are rows that no training should see, else with 0.
     """
-    config = build(CheckConfig, values)
-    from maou.checking.run import check_data, open_for_check
+    config = build_reading(CheckConfig, values)
+    from maou.checking.run import check_data
     from maou.cli.check_report import show
+    from maou.sources.local import hcpe_kind
+    from maou.sources.opening import open_source
 
-    found = open_for_check(config.path)
+    found = open_source(config, hcpe_kind(), console.note)
     if found.ignored:
         suffixes = ", ".join(sorted({file.suffix or "none" for file in found.ignored}))
         console.warn(
@@ -45,15 +50,16 @@ def command(**values: Any) -> int:
             speed = done / (last - begin)
             console.note(f"{done / total:4.0%}  {done:,} rows, {speed:,.0f} rows/s")
 
-    report = check_data(found, config, tell)
+    with found.naming():
+        report = check_data(found, config, tell)
     console.note(
         f"{report.looked_at:,} rows looked at in {time.monotonic() - begin:.1f} s"
     )
-    text = json.dumps({"path": str(config.path), **report.to_json()}, indent=2)
+    text = json.dumps({"path": config.place, **report.to_json()}, indent=2)
     if config.json == Path("-"):
         click.echo(text)
         return int(report.serious)
-    show(report, str(config.path))
+    show(report, config.place)
     if config.json is not None:
         with (
             console.writing_to(config.json.parent),

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from maou.cli.console import note, say
-from maou.cli.options import GroupedCommand, build, options_from
+from maou.cli.inputs import build_reading
+from maou.cli.options import GroupedCommand, options_from
 from maou.convert.config_stages import Stage2DataConfig
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -16,10 +17,12 @@ _SECONDS_BETWEEN_LINES = 5.0
 @click.command("generate-stage2-data", cls=GroupedCommand)
 def command(**values: Any) -> None:
     """Write the legal moves of the positions of hcpe shards, each position once."""
-    config = build(Stage2DataConfig, values)
+    config = build_reading(Stage2DataConfig, values)
     from maou.convert.stage2 import generate_stage2
-    from maou.sources.local import open_local_shards
+    from maou.sources.local import hcpe_kind
+    from maou.sources.opening import open_source
 
+    shards = open_source(config, hcpe_kind(), note)
     begin = last = time.monotonic()
 
     def tell(done: int, total: int) -> None:
@@ -29,7 +32,8 @@ def command(**values: Any) -> None:
             speed = done / (last - begin)
             note(f"{done / total:4.0%}  {done:,} positions, {speed:,.0f} positions/s")
 
-    result = generate_stage2(open_local_shards(config.input_path).shards, config, tell)
+    with shards.naming():
+        result = generate_stage2(shards.shards, config, tell)
     speed = result.read / max(time.monotonic() - begin, 1e-9)
     say(f"{result.read:,} positions read, {speed:,.0f} positions/s")
     say(f"{result.written:,} distinct positions in {len(result.shards)} shards:")

@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
-from maou.cli.console import Progressing, say, writing_to
-from maou.cli.options import GroupedCommand, build, options_from
+from maou.cli.console import Progressing, note, say, writing_to
+from maou.cli.inputs import build_reading
+from maou.cli.options import GroupedCommand, options_from
 from maou.convert.config import HcpeConvertConfig
 from maou.errors import MaouError
 
@@ -20,7 +21,7 @@ from maou.errors import MaouError
 )
 def command(**values: Any) -> None:
     """Convert games, with progress on stderr and a summary on stdout."""
-    config = build(HcpeConvertConfig, values)
+    config = build_reading(HcpeConvertConfig, values)
     # Imported after the options are checked: numpy and rsshogi are not needed to help.
     from maou.convert.hcpe import Report, convert_games
 
@@ -32,7 +33,7 @@ def command(**values: Any) -> None:
         )
 
     with writing_to(config.output_dir), Progressing() as progress:
-        report = convert_games(config, tell)
+        report = convert_games(config, tell, note)
     _summarise(report, config)
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
-from maou.cli.console import Progressing, say, table, warn, writing_to
-from maou.cli.options import GroupedCommand, build, options_from
+from maou.cli.console import Progressing, note, say, table, warn, writing_to
+from maou.cli.inputs import build_reading
+from maou.cli.options import GroupedCommand, options_from
 from maou.convert.config_preprocess import PreProcessConfig
 
 
@@ -20,7 +21,7 @@ from maou.convert.config_preprocess import PreProcessConfig
 )
 def command(**values: Any) -> None:
     """Aggregate, with progress on stderr and a summary on stdout."""
-    config = build(PreProcessConfig, values)
+    config = build_reading(PreProcessConfig, values)
     # Imported after the options are checked: numba is not needed to help.
     from maou.convert.preprocess import Report, pre_process
 
@@ -30,7 +31,7 @@ def command(**values: Any) -> None:
         progress.update(report.fraction, text)
 
     with writing_to(config.output_dir), Progressing() as progress:
-        report = pre_process(config, tell)
+        report = pre_process(config, tell, note)
     _summarise(report, config)
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maou.errors import ConfigError
-from maou.settings import REQUIRED, Settings, setting
+from maou.settings import REQUIRED, setting
+from maou.sources.choosing import require_choice
+from maou.sources.config import InputConfig
 
 INPUT_FORMATS = ("auto", "csa", "kif", "ki2")
 
@@ -34,15 +36,16 @@ _EXCLUDED = re.compile(
 _GAMES, _FILTERS, _OUTPUT = "Games", "Which games and positions", "Output"
 
 
-@dataclass(frozen=True)
-class HcpeConvertConfig(Settings):
+@dataclass(frozen=True, kw_only=True)
+class HcpeConvertConfig(InputConfig):
     """Everything `maou hcpe-convert` can be told."""
 
-    input_path: Path = setting(
-        REQUIRED,
+    input_path: Path | None = setting(
+        None,
         "A game file, or a folder that is searched with its subfolders for .csa, "
         ".kif, .kifu, .ki2 and .ki2u files.",
         _GAMES,
+        metavar="PATH",
     )
     output_dir: Path = setting(
         REQUIRED,
@@ -110,8 +113,10 @@ class HcpeConvertConfig(Settings):
         """Normalise end tokens and check what concerns several fields.
 
         Raises:
-            ConfigError: contradicting limits, an unknown end token or move.
+            ConfigError: not one input, contradicting limits, an unknown end token or
+                move.
         """
+        require_choice(self, "a game file or a folder of them")
         if (self.min_moves or 0) > (self.max_moves or 1 << 30):
             raise ConfigError(
                 f"--min-moves {self.min_moves} is above --max-moves {self.max_moves}: "

@@ -5,26 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maou.errors import ConfigError
-from maou.settings import REQUIRED, Settings, setting
-from maou.sources.config import HCPE_SUFFIXES
+from maou.settings import REQUIRED, setting
+from maou.sources.choosing import require_choice
+from maou.sources.config import GROUP, HCPE_SUFFIXES, RecordInputConfig
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|[KMGT]I?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
-_INPUT, _SPLIT, _OUTPUT, _RESOURCES = "Input", "Split", "Output", "Resources"
+_SPLIT, _OUTPUT, _RESOURCES = "Split", "Output", "Resources"
 
 
-@dataclass(frozen=True)
-class PreProcessConfig(Settings):
+@dataclass(frozen=True, kw_only=True)
+class PreProcessConfig(RecordInputConfig):
     """Everything `maou pre-process` can be told."""
 
-    input_path: Path = setting(
-        REQUIRED,
-        f"File or folder of hcpe shards ({HCPE_SUFFIXES}); folders are searched "
-        "recursively.",
-        _INPUT,
-        metavar="PATH",
-    )
     output_dir: Path = setting(
         REQUIRED,
         "Folder for train/ and validation/; created when missing. Spilled data goes "
@@ -36,7 +30,7 @@ class PreProcessConfig(Settings):
         (),
         "File or folder of shards, hcpe or preprocess, such as a test set: positions "
         "that occur there are left out.",
-        _INPUT,
+        GROUP,
         metavar="PATH",
     )
     test_ratio: float = setting(
@@ -90,12 +84,15 @@ class PreProcessConfig(Settings):
     )
 
     def check(self) -> None:
-        """Check the size and that the output is not part of the input.
+        """Check the input, the size, and that the output is not part of the input.
 
         Raises:
-            ConfigError: no such size, or output below the input folder.
+            ConfigError: not one source, no such size, or output below the input folder.
         """
+        require_choice(self, f"a file or folder of hcpe shards ({HCPE_SUFFIXES})")
         parse_size("--memory-limit", self.memory_limit)
+        if self.input_path is None:
+            return
         source, target = self.input_path.resolve(), self.output_dir.resolve()
         if target == source or source in target.parents:
             raise ConfigError(

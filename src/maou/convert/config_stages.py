@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maou.settings import REQUIRED, Settings, setting
-from maou.sources.config import HCPE_SUFFIXES
+from maou.sources.choosing import require_choice
+from maou.sources.config import HCPE_SUFFIXES, RecordInputConfig
 
-INPUT, OUTPUT = "Input", "Output"
+OUTPUT = "Output"
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,10 @@ class Stage1DataConfig(Settings):
     )
 
 
-@dataclass(frozen=True)
-class Stage2DataConfig(Settings):
+@dataclass(frozen=True, kw_only=True)
+class Stage2DataConfig(RecordInputConfig):
     """The positions of stage 2, and where they go."""
 
-    input_path: Path = setting(
-        REQUIRED,
-        f"File or folder of hcpe shards ({HCPE_SUFFIXES}) with the positions.",
-        INPUT,
-        metavar="PATH",
-    )
     output_dir: Path = setting(
         REQUIRED,
         "Folder for the shards; made if missing.",
@@ -51,3 +46,11 @@ class Stage2DataConfig(Settings):
         minimum=0,
         shown_default="number of cores",
     )
+
+    def check(self) -> None:
+        """Check that there is one input.
+
+        Raises:
+            ConfigError: there is none, or several.
+        """
+        require_choice(self, f"a file or folder of hcpe shards ({HCPE_SUFFIXES})")

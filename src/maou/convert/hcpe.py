@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from maou.convert.config import HcpeConvertConfig
-from maou.convert.inputs import Inputs, find_inputs, game_id, plan_tasks
+from maou.convert.inputs import Inputs, game_id, plan_tasks
 from maou.convert.pool import Ticket, Workers, available_cores
 from maou.convert.progress import (
     REPORT_FILE,
@@ -28,6 +28,7 @@ from maou.convert.progress import (
     require_shards,
     sole_use,
 )
+from maou.convert.remote_inputs import open_inputs
 from maou.convert.rows import Filters
 from maou.convert.tasks import (
     Converted,
@@ -38,7 +39,8 @@ from maou.convert.tasks import (
     write_shard,
 )
 from maou.errors import ConfigError
-from maou.settings import as_plain
+from maou.settings import as_plain, settings_of
+from maou.sources.config import InputConfig
 
 SHARD_ROWS = 500_000
 """Default rows a shard: 16 MB of feather or 65 MB of npy, half a second to write."""
@@ -79,21 +81,25 @@ class _Cut(NamedTuple):
 
 
 def convert_games(
-    config: HcpeConvertConfig, tell: Callable[[Report], None] = lambda _: None
+    config: HcpeConvertConfig,
+    tell: Callable[[Report], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Convert game files to shards, going on where an earlier run stopped.
 
     Args:
         config: what to convert, and how.
         tell: called after each task with how far the conversion is.
+        note: called with lines about the progress of a fetch.
 
     Raises:
         ConfigError: no such input, or the output folder holds other work.
+        RemoteError: game files that cannot be fetched.
         DataError: no game files, or a damaged output folder.
         MaouError: a worker died.
         OSError: the output cannot be written.
     """
-    inputs = find_inputs(config.input_path, config.input_format)
+    inputs = open_inputs(config, note)
     wanted = Progress(_settings(config, inputs), _described(inputs))
     folder = config.output_dir
     folder.mkdir(parents=True, exist_ok=True)
@@ -279,7 +285,8 @@ def _cell(text: str) -> str:
 def _settings(config: HcpeConvertConfig, inputs: Inputs) -> dict[str, Any]:
     """Return the settings that the output depends on."""
     plain = as_plain(config)
-    for name in ("input_path", "output_dir", "workers"):
+    where = [bound.name for bound in settings_of(InputConfig)]
+    for name in (*where, "output_dir", "workers"):
         del plain[name]
     if config.shard_rows is None:
         plain["shard_rows"] = SHARD_ROWS

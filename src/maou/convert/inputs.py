@@ -7,7 +7,7 @@ long as `TASK_BYTES`. The list of tasks depends on the files alone, never on wor
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 
     Attributes:
         file: the file's number among the inputs.
-        path: the file's path relative to the input root, with `/`.
+        path: where the file is below the input root, with `/`.
         format: `csa`, `kif` or `ki2`.
         start: a CSA piece owns the games whose separator line is in [start, stop), and
             at start 0 the first game of the file.
@@ -63,12 +63,17 @@ class Inputs(NamedTuple):
         files: (relative path, bytes), sorted by path.
         formats: format of each file.
         digest: changes whenever a file is added, removed or written to.
+        places: where the files are below the root, if that is not their path; then
+            `files` has what they are called where they came from.
+        keep: what must live as long as the files are needed.
     """
 
     root: Path
     files: list[tuple[str, int]]
     formats: list[str]
     digest: str
+    places: Sequence[str] = ()
+    keep: object = None
 
     @property
     def size(self) -> int:
@@ -95,22 +100,29 @@ def find_inputs(path: Path, input_format: str) -> Inputs:
     else:
         raise ConfigError(f"--input-path: {path} is neither a file nor a folder")
     if not found:
-        wanted = [s for s, kind in SUFFIXES.items() if forced in ("", kind)]
-        raise DataError(
-            f"--input-path: no game files in {path}; looked for {', '.join(wanted)}. "
-            "A file of another name can be given by itself."
-        )
+        raise no_games(f"--input-path: no game files in {path}", forced)
     files, digest = [], hashlib.sha256()
     names = sorted((os.fsencode(f.relative_to(root).as_posix()), f) for f in found)
     for name, file in names:
         size, written = _size_and_time(file)
         digest.update(b"%s\0%d\0%d\n" % (name, size, written))
         files.append((os.fsdecode(name), size))
-    formats = [
-        forced or SUFFIXES.get(Path(p).suffix.lower()) or _content_format(root / p)
-        for p, _ in files
-    ]
+    formats = [forced or format_of(root / name) for name, _ in files]
     return Inputs(root, files, formats, digest.hexdigest())
+
+
+def no_games(what: str, forced: str) -> DataError:
+    """Make the error about a place without game files of the wanted format."""
+    wanted = [s for s, kind in SUFFIXES.items() if forced in ("", kind)]
+    return DataError(
+        f"{what}; looked for {', '.join(wanted)}. A file of another name can be given "
+        "by itself."
+    )
+
+
+def format_of(file: Path) -> str:
+    """Tell the format of a game file by its suffix, or else by its content."""
+    return SUFFIXES.get(file.suffix.lower()) or _content_format(file)
 
 
 def _content_format(file: Path) -> str:
@@ -176,7 +188,8 @@ def plan_tasks(inputs: Inputs, task_bytes: int = TASK_BYTES) -> list[list[Piece]
             if stop - start > room or not tasks:
                 tasks.append([])
                 room = task_bytes
-            tasks[-1].append(Piece(file, path, kind, start, stop, step >= size))
+            place = inputs.places[file] if inputs.places else path
+            tasks[-1].append(Piece(file, place, kind, start, stop, step >= size))
             room -= stop - start
     return tasks
 

@@ -109,23 +109,27 @@ Job = TypeVar("Job")
 
 
 def pre_process(
-    config: PreProcessConfig, tell: Callable[[Report], None] = lambda _: None
+    config: PreProcessConfig,
+    tell: Callable[[Report], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Aggregate hcpe shards, going on where an earlier run stopped.
 
     Args:
         config: what to aggregate, and how.
         tell: called after each job with how far the work is.
+        note: called with lines about the progress of a fetch.
 
     Raises:
         ConfigError: the output folder holds other work, or too little memory.
         DataError: no shards, damaged shards, or a row that is no sample.
+        RemoteError: shards that cannot be fetched.
         MaouError: every position was excluded.
         OSError: the output cannot be written.
     """
-    source = Input(config)
+    source = Input(config, note)
     config.output_dir.mkdir(parents=True, exist_ok=True)
-    with sole_use(config.output_dir):
+    with sole_use(config.output_dir), source.source.naming():
         state, resumed = begin_or_resume(config, source.digests)
         run = _Run(config, source, state, tell)
         run.resumed = resumed
@@ -244,7 +248,8 @@ class _Run:
         mark_by_game(self.source.shards, self.config.test_ratio, self.config.seed, keep)
         validation = sum(held.values())
         self.state.rows = [self.source.rows - validation, validation]
-        self.state.unit, self.state.warning = describe_split(self.source.shards)
+        self.state.unit, warning = describe_split(self.source.shards)
+        self.state.warning = self.source.source.shown(warning)
 
     def _marks(self, shard: int) -> Path:
         return self.spilled / f"split-{shard:06d}"

@@ -1,7 +1,7 @@
 """What `maou pre-process` reads: shards of records, and shards to leave out."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,8 @@ from maou.records.containers import HCPE_CONTAINERS, open_hcpe_shard
 from maou.records.preprocess_containers import kind_of_file, open_preprocess_shard
 from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Shard
-from maou.sources.local import find_shards, open_local_shards
+from maou.sources.local import find_shards, hcpe_kind
+from maou.sources.opening import open_source
 
 TASK_ROWS = 65_536
 """Rows of a run, but for feather's record batches, which are not cut lightly."""
@@ -32,26 +33,40 @@ class Input:
     """The opened shards.
 
     Attributes:
+        source: where the shards to aggregate came from.
         shards: the shards to aggregate, in the order of their names.
         excluded: the shards whose positions are left out.
         digests: what the shards of each flag are, to notice a change.
     """
 
-    def __init__(self, config: PreProcessConfig) -> None:
+    def __init__(
+        self, config: PreProcessConfig, note: Callable[[str], None] = lambda _: None
+    ) -> None:
         """Open everything by its header.
+
+        Args:
+            config: what to aggregate, and what to leave out.
+            note: called with lines about the progress of a fetch.
 
         Raises:
             DataError: no shards, or files that are no shards.
+            RemoteError: shards that cannot be fetched.
         """
-        source = open_local_shards(config.input_path)
+        self.source = source = open_source(config, hcpe_kind(), note)
         self.shards: tuple[Shard, ...] = source.shards
         self.excluded: Sequence[Shard | PreprocessShard] = [
             shard for path in config.exclude for shard in open_excluded(path)
         ]
-        names = [(source.name(i), shard.path) for i, shard in enumerate(self.shards)]
+        (flag,) = config.sources()
         self.digests = {
-            "--input-path": digest_of(names),
-            "--exclude": digest_of((s.path.name, s.path) for s in self.excluded),
+            flag: digest_of(
+                (source.name(index), shard.path, source.version(index))
+                for index, shard in enumerate(self.shards)
+            ),
+            "--exclude": digest_of(
+                (s.path.name, s.path, str(s.path.stat().st_mtime_ns))
+                for s in self.excluded
+            ),
         }
 
     @property

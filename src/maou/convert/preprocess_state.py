@@ -110,10 +110,9 @@ def _require_empty(folder: Path) -> None:
         )
 
 
-def digest_of(files: Iterable[tuple[str, Path]]) -> str:
-    """Identify files by name, size and time of the last change."""
+def digest_of(files: Iterable[tuple[str, Path, str]]) -> str:
+    """Identify files by name, size, and what changes when they do."""
     digest = hashlib.sha256()
-    for name, path in files:
-        status = path.stat()
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    for name, path, version in files:
+        digest.update(f"{name}\0{path.stat().st_size}\0{version}\n".encode())
     return digest.hexdigest()[:16]

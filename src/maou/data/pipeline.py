@@ -28,7 +28,7 @@ from maou.records.split import (
     take_all,
 )
 from maou.records.stage_shards import StageShard
-from maou.sources.config import PREPROCESS, SourceConfig
+from maou.sources.config import PREPROCESS, FormatConfig
 from maou.sources.local import (
     AnyShards,
     PlayedShards,
@@ -73,7 +73,7 @@ class TrainingData:
 
 
 def open_data(
-    source: SourceConfig, tell: Callable[[str], None] = lambda _: None
+    source: FormatConfig, tell: Callable[[str], None] = lambda _: None
 ) -> PlayedShards:
     """Open the shards that a source names, reading headers only.
 

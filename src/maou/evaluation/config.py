@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from maou.settings import REQUIRED, Settings, setting
-from maou.sources.config import HCPE, HCPE_SUFFIXES, INPUT_FORMATS, SourceConfig
+from maou.settings import REQUIRED, setting
+from maou.sources.choosing import require_choice
+from maou.sources.config import GROUP, HCPE_SUFFIXES, FormatConfig
 
-MODEL, INPUT, OUTPUT = "Model", "Input", "Output"
+MODEL, OUTPUT = "Model", "Output"
 SPLITS = ("all", "training", "validation")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(Settings):
+class EvaluateConfig(FormatConfig):
     """The model, the rows, and where the result goes."""
 
     model: Path = setting(
@@ -28,34 +29,17 @@ class EvaluateConfig(Settings):
         metavar="DEVICE",
         shown_default="cuda:0 when present, else cpu",
     )
-    input_path: Path = setting(
-        REQUIRED,
-        f"File or folder of shards ({HCPE_SUFFIXES}).",
-        INPUT,
-        metavar="PATH",
-    )
-    input_format: str = setting(
-        HCPE,
-        "Kind of record in the shards.",
-        INPUT,
-        choices=INPUT_FORMATS,
-    )
-    input_file_packed: bool = setting(
-        False,
-        "The preprocess shards are packed.",
-        INPUT,
-    )
     split: str = setting(
         "all",
         "Which rows to measure: all, or one side of learn-model's split of these "
         "shards.",
-        INPUT,
+        GROUP,
         choices=SPLITS,
     )
     test_ratio: float | None = setting(
         None,
         "Share of the games held out, for --split.",
-        INPUT,
+        GROUP,
         above=0,
         below=1,
         shown_default="what the model was trained with",
@@ -63,11 +47,11 @@ class EvaluateConfig(Settings):
     seed: int | None = setting(
         None,
         "Seed of the split, for --split.",
-        INPUT,
+        GROUP,
         minimum=0,
         shown_default="what the model was trained with",
     )
-    batch_size: int = setting(1000, "Positions in a batch.", INPUT, minimum=1)
+    batch_size: int = setting(1000, "Positions in a batch.", GROUP, minimum=1)
     json: Path | None = setting(
         None,
         "Also write the result to this file as JSON; - writes it to stdout instead of "
@@ -76,10 +60,10 @@ class EvaluateConfig(Settings):
         metavar="PATH",
     )
 
-    def source(self) -> SourceConfig:
-        """Return where the rows come from."""
-        return SourceConfig(
-            input_path=self.input_path,
-            input_format=self.input_format,
-            input_file_packed=self.input_file_packed,
-        )
+    def check(self) -> None:
+        """Check that there is one input.
+
+        Raises:
+            ConfigError: there is none, or several.
+        """
+        require_choice(self, f"a file or folder of shards ({HCPE_SUFFIXES})")

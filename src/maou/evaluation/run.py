@@ -61,12 +61,19 @@ class _Model:
     data: DataConfig
 
 
-def evaluate(config: EvaluateConfig) -> Evaluation:
-    """Measure a checkpoint or an ONNX model on hcpe shards.
+def evaluate(
+    config: EvaluateConfig, note: Callable[[str], None] = lambda _: None
+) -> Evaluation:
+    """Measure a checkpoint or an ONNX model on shards.
+
+    Args:
+        config: the model and the rows.
+        note: called with lines about the progress of a fetch.
 
     Raises:
         CheckpointError: the model cannot be used.
         DataError: the shards cannot be read.
+        RemoteError: the shards cannot be fetched.
     """
     if config.model.is_dir():
         model = _checkpoint(config)
@@ -74,13 +81,14 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         model = _onnx(config)
     else:
         raise CheckpointError(f"--model {config.model}: no such file or folder")
-    shards = open_data(config.source())
-    side, which = _choose_rows(shards, config, model.data)
+    shards = open_data(config, note)
     sums = MetricSums(model.loss, "cpu")
-    for batch in in_order(side, config.batch_size).batches(0):
-        assert isinstance(batch, PlayedBatch)
-        outputs = model.predict(batch)
-        sums.update(outputs, Targets(batch.policy_target(), batch.value_B))
+    with shards.naming():
+        side, which = _choose_rows(shards, config, model.data)
+        for batch in in_order(side, config.batch_size).batches(0):
+            assert isinstance(batch, PlayedBatch)
+            outputs = model.predict(batch)
+            sums.update(outputs, Targets(batch.policy_target(), batch.value_B))
     return Evaluation(config.model, model.step, which, sums.result())
 
 

@@ -10,7 +10,7 @@ from maou.data.config import DataConfig
 from maou.data.loader import Loader
 from maou.data.pipeline import open_data, prepare_data
 from maou.instruments.config import DataloaderBenchmarkConfig
-from maou.sources.config import HCPE, SourceConfig
+from maou.sources.config import HCPE, FormatConfig
 from maou.sources.local import PlayedShards
 
 
@@ -49,9 +49,10 @@ class Case:
 
 
 def benchmark_dataloader(
-    source: SourceConfig,
+    source: FormatConfig,
     config: DataloaderBenchmarkConfig,
     tell: Callable[[Case], None],
+    note: Callable[[str], None] = lambda _: None,
 ) -> list[Case]:
     """Measure every case; return them, the fastest first.
 
@@ -59,15 +60,18 @@ def benchmark_dataloader(
         source: the user's data.
         config: the cases, and how long to measure.
         tell: called with each case when it has been measured.
+        note: called with lines about the progress of a fetch.
 
     Raises:
         DataError: the data cannot be read.
+        RemoteError: the data cannot be fetched.
     """
-    shards = open_data(source)
+    shards = open_data(source, note)
     hcpe = source.input_format == HCPE
     cases = []
     for data_config, cache_mode in _combinations(config, hcpe=hcpe):
-        case = _measure(shards, data_config, cache_mode, config.seconds)
+        with shards.naming():
+            case = _measure(shards, data_config, cache_mode, config.seconds)
         tell(case)
         cases.append(case)
     return sorted(cases, key=lambda case: case.rows_per_second, reverse=True)

@@ -136,6 +136,7 @@ def benchmark_training(
     wanted: TrainingBenchmarkConfig,
     tell: Callable[[Case], None],
     warn: Callable[[str], None],
+    note: Callable[[str], None] = lambda _: None,
 ) -> TrainingBenchmark:
     """Measure a run with each batch size; nothing but traces is written.
 
@@ -144,6 +145,7 @@ def benchmark_training(
         wanted: what to measure.
         tell: called with each case when it has been measured.
         warn: called with what the user should know.
+        note: called with lines about the progress of a fetch.
 
     Raises:
         ConfigError, CheckpointError, DataError: as learn-model does.
@@ -166,7 +168,7 @@ def benchmark_training(
     for size in sorted(set(wanted.batch_sizes or (stage.data.batch_size,))):
         flag = "batch-size" if stage.number == 3 else f"stage{stage.number}-batch-size"
         sized = _with_batch_size(config, stage, size)
-        measurement = _Measurement(wanted, folder, compute, told, warn)
+        measurement = _Measurement(wanted, folder, compute, told, warn, note)
         case = Case(size, f"--{flag} {size}", _unless_too_large(measurement, sized))
         tell(case)
         cases.append(case)
@@ -240,6 +242,7 @@ class _Measurement:
         compute: where to compute.
         told: warnings that were given before.
         warn: called with the others.
+        note: called with lines about the progress of a fetch.
     """
 
     wanted: TrainingBenchmarkConfig
@@ -247,14 +250,19 @@ class _Measurement:
     compute: Compute
     told: set[str]
     warn: Callable[[str], None]
+    note: Callable[[str], None]
 
     def measure(self, config: RunConfig) -> Speed:
         """Train for some steps, validate on some batches, and reckon an epoch."""
         memory = PeakMemory(self.compute.device)
-        (prepared,) = prepare_stages(stages_of(config), self.compute)
+        (prepared,) = prepare_stages(stages_of(config), self.compute, tell=self.note)
         self._warn(prepared)
         if self.folder is not None:
             _make(self.folder)
+        with prepared.data.shards.naming():
+            return self._speed(prepared, memory)
+
+    def _speed(self, prepared: Prepared, memory: PeakMemory) -> Speed:
         passes = _Passes(prepared, self.compute)
         micro = prepared.stage.train.gradient_accumulation_steps
         per_epoch = prepared.trainer.steps_per_epoch

@@ -7,8 +7,8 @@ The rules are here for every command that reads; how each command's settings ext
 from collections.abc import Sequence
 
 from maou.errors import ConfigError
-from maou.settings import changed_in
-from maou.sources.config import InputConfig
+from maou.settings import changed_flag, changed_in, settings_of
+from maou.sources.config import CLOUD, InputConfig, RecordInputConfig
 
 Idle = dict[str, tuple[bool, str]]
 """For each flag, whether it has no effect, and why."""
@@ -61,21 +61,19 @@ def idle_settings(config: InputConfig) -> Idle:
     """Tell for each flag of a cloud source whether it is idle, and why."""
     none = config.provider is None
     without = "there is no cloud source (--input-gcs or --input-s3)"
-    flags = (
-        *("bucket-name", "prefix", "data-name", "local-cache-dir"),
-        *("max-workers", "enable-bundling"),
-    )
-    idle = {f"--input-{flag}": (none, without) for flag in flags}
-    # Off is how this one is changed.
-    idle["--no-input-local-cache"] = (none, without)
-    idle["--input-max-cached-bytes"] = (
-        none or not config.input_local_cache,
-        without if none else "--no-input-local-cache keeps nothing",
-    )
-    idle["--input-bundle-size-gb"] = (
-        none or not config.input_enable_bundling,
-        without if none else "it needs --input-enable-bundling",
-    )
+    idle = {
+        changed_flag(bound): (none, without)
+        for bound in settings_of(type(config))
+        if bound.setting.group == CLOUD and bound.flag not in config.sources()
+    }
+    if none:
+        return idle
+    if not config.input_local_cache:
+        reason = "--no-input-local-cache keeps nothing"
+        idle["--input-max-cached-bytes"] = (True, reason)
+    if isinstance(config, RecordInputConfig) and not config.input_enable_bundling:
+        reason = "it needs --input-enable-bundling"
+        idle["--input-bundle-size-gb"] = (True, reason)
     return idle
 
 

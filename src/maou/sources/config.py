@@ -16,6 +16,7 @@ HCPE_SUFFIXES = ".hcpe, .hcpe3, .psv, .bin, .npy, .feather"
 CACHE_MODES = ("file", "memory", "mmap")
 
 GCS, S3 = "gcs", "s3"
+_SCHEMES = {GCS: "gs", S3: "s3"}
 
 GB = 1_000_000_000
 
@@ -92,15 +93,6 @@ class InputConfig(Settings):
     input_max_workers: int = setting(
         8, "Objects fetched at a time.", CLOUD, minimum=1, maximum=256
     )
-    input_enable_bundling: bool = setting(
-        False,
-        "Join small shards into larger local files, in order: same rows, fewer files. "
-        "Of shards without game ids the split then holds out whole bundles.",
-        CLOUD,
-    )
-    input_bundle_size_gb: float = setting(
-        1.0, "About how large a bundle gets, in 10^9 bytes.", CLOUD, above=0
-    )
 
     @property
     def provider(self) -> str | None:
@@ -108,6 +100,15 @@ class InputConfig(Settings):
         if self.input_gcs:
             return GCS
         return S3 if self.input_s3 else None
+
+    @property
+    def place(self) -> str:
+        """Where the input is, for people: a path, or a URL."""
+        if self.provider is None:
+            return str(self.input_path)
+        parts = (self.input_bucket_name, self.input_prefix, self.input_data_name)
+        below = "/".join(part.strip("/") for part in parts if part)
+        return f"{_SCHEMES[self.provider]}://{below}"
 
     def sources(self) -> list[str]:
         """List the flags that name a source, as they were given."""
@@ -143,16 +144,25 @@ class RecordInputConfig(InputConfig):
         GROUP,
         metavar="PATH",
     )
+    input_enable_bundling: bool = setting(
+        False,
+        "Join small shards into larger local files, in order: same rows, fewer files. "
+        "Of shards without game ids the split then holds out whole bundles.",
+        CLOUD,
+    )
+    input_bundle_size_gb: float = setting(
+        1.0, "About how large a bundle gets, in 10^9 bytes.", CLOUD, above=0
+    )
 
 
 @dataclass(frozen=True)
-class SourceConfig(RecordInputConfig):
-    """The source of the shards, and how a map-style dataset holds them."""
+class FormatConfig(RecordInputConfig):
+    """Where records are, for the commands that read either kind."""
 
     input_path: Path | None = setting(
         None,
         f"File or folder of shards ({HCPE_SUFFIXES}); folders are searched "
-        "recursively. Staged training has paths of its own (--stage3-data-path).",
+        "recursively.",
         GROUP,
         metavar="PATH",
     )
@@ -167,6 +177,19 @@ class SourceConfig(RecordInputConfig):
         False,
         "The preprocess shards are packed.",
         GROUP,
+    )
+
+
+@dataclass(frozen=True)
+class SourceConfig(FormatConfig):
+    """The source of the shards, and how a map-style dataset holds them."""
+
+    input_path: Path | None = setting(
+        None,
+        f"File or folder of shards ({HCPE_SUFFIXES}); folders are searched "
+        "recursively. Staged training has paths of its own (--stage3-data-path).",
+        GROUP,
+        metavar="PATH",
     )
     input_cache_mode: str = setting(
         "file",

@@ -1,14 +1,15 @@
 """Shards in local files: which files they are, their order and names."""
 
+import contextlib
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from maou.errors import DataError
+from maou.errors import DataError, Interrupted, MaouError
 from maou.records.containers import GAME_SUFFIXES, HCPE_CONTAINERS, open_hcpe_shard
 from maou.records.preprocess_containers import (
     PREPROCESS_CONTAINERS,
@@ -31,6 +32,7 @@ class ShardSet(Generic[S]):
         ignored: files below the folder whose suffix is no container's.
         names: what the shards are called where they came from, if that is not their
             path below `root`.
+        where: the place that such names are below, as a URL; empty for local files.
         origin: where they came from and how, for the plan; empty for local files.
         keep: what must live as long as the shards do, such as the cache's lease.
     """
@@ -39,6 +41,7 @@ class ShardSet(Generic[S]):
     root: Path
     ignored: tuple[Path, ...] = ()
     names: tuple[str, ...] = ()
+    where: str = ""
     origin: str = ""
     keep: object = field(default=None, repr=False, compare=False)
 
@@ -52,6 +55,33 @@ class ShardSet(Generic[S]):
         if self.names:
             return self.names[index]
         return self.shards[index].path.relative_to(self.root).as_posix()
+
+    def version(self, index: int) -> str:
+        """Tell a shard from what was there before: its time, or its name in a cache.
+
+        The cache names its entries by what they hold, and touches them.
+        """
+        path = self.shards[index].path
+        return path.name if self.where else str(path.stat().st_mtime_ns)
+
+    def shown(self, text: str) -> str:
+        """Name the shards in a message by where they came from."""
+        for name, shard in zip(self.names, self.shards, strict=False):
+            text = text.replace(str(shard.path), f"{self.where}{name}")
+        return text
+
+    @contextlib.contextmanager
+    def naming(self) -> Iterator[None]:
+        """Let errors name the shards by where they came from."""
+        try:
+            yield
+        except Interrupted:
+            raise
+        except MaouError as error:
+            text = self.shown(str(error))
+            if text == str(error):
+                raise
+            raise type(error)(text) from error
 
     def fingerprint(self) -> str:
         """Identify the data by names, sizes and ends of the shards: 16 hex digits."""

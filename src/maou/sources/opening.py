@@ -6,7 +6,7 @@ from typing import TypeVar
 from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Shard
 from maou.sources.choosing import require_choice
-from maou.sources.config import HCPE_SUFFIXES, InputConfig
+from maou.sources.config import HCPE_SUFFIXES, RecordInputConfig
 from maou.sources.local import Kind, ShardSet, open_kind
 from maou.sources.remote import open_remote_shards
 
@@ -14,7 +14,9 @@ S = TypeVar("S", Shard, PreprocessShard)
 
 
 def open_source(
-    config: InputConfig, kind: Kind[S], tell: Callable[[str], None] = lambda _: None
+    config: RecordInputConfig,
+    kind: Kind[S],
+    tell: Callable[[str], None] = lambda _: None,
 ) -> ShardSet[S]:
     """Open the shards that an input names, reading headers only.
 

@@ -14,7 +14,7 @@ from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Shard
 from maou.sources.bundles import group, join
 from maou.sources.cache import Cache, disk_errors, entry_name, private_cache
-from maou.sources.config import GB, GCS, S3, InputConfig
+from maou.sources.config import GB, GCS, S3, InputConfig, RecordInputConfig
 from maou.sources.fetch import (
     DEFAULT_RETRIES,
     Fetcher,
@@ -40,7 +40,7 @@ STORES: dict[str, Callable[[str, int], ObjectStore]] = {
 
 
 def open_remote_shards(
-    source: InputConfig,
+    source: RecordInputConfig,
     kind: Kind[S],
     tell: Tell,
     retries: Retries = DEFAULT_RETRIES,
@@ -58,31 +58,113 @@ def open_remote_shards(
         RemoteError: the store cannot be reached, refuses, or changes meanwhile.
         DataError: no shards there, or a file is not what its suffix says.
     """
+
+    def choose(found: Found) -> tuple[list[str], list[str]]:
+        return choose_names(found.items, found.asked, kind.suffixes, kind.instead)
+
+    bundle = None
+    if source.input_enable_bundling:
+        bundle = source.input_bundle_size_gb * GB
+    files = fetch_files(source, choose, tell, retries, bundle)
+    shards = []
+    for name, path in files.files:
+        try:
+            shards.append(kind.open(path))
+        except DataError as error:
+            text = str(error).replace(str(path), files.where + name)
+            raise DataError(text) from error
+    return ShardSet(
+        shards=tuple(shards),
+        root=files.folder,
+        ignored=tuple(Path(name) for name in files.ignored),
+        names=tuple(name for name, _ in files.files),
+        where=files.where,
+        origin=files.origin,
+        keep=files.keep,
+    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is where an input points to.
+
+    Attributes:
+        asked: the URL that was asked for, for messages.
+        where: the URL up to the names.
+        items: the objects by their names, in any order.
+        alone: whether the URL is that of a single object.
+    """
+
+    asked: str
+    where: str
+    items: dict[str, RemoteObject]
+    alone: bool
+
+
+Choose = Callable[[Found], tuple[list[str], list[str]]]
+"""Takes what there is; gives the names to fetch, in order, and those left alone."""
+
+
+@dataclass(frozen=True)
+class FetchedFiles:
+    """The files of an input, in the cache.
+
+    Attributes:
+        where: the place of the names, as a URL.
+        files: name and local file of each, in order.
+        folder: the cache's folder, which holds the files.
+        ignored: names of other objects there.
+        origin: what was fetched from where, in words.
+        keep: what must live as long as the files are needed.
+    """
+
+    where: str
+    files: list[tuple[str, Path]]
+    folder: Path
+    ignored: list[str]
+    origin: str
+    keep: object
+
+
+def fetch_files(
+    source: InputConfig,
+    choose: Choose,
+    tell: Tell,
+    retries: Retries = DEFAULT_RETRIES,
+    bundle: float | None = None,
+) -> FetchedFiles:
+    """Fetch the files of a cloud source that the cache lacks.
+
+    Args:
+        source: names the bucket, the data set and the cache, all of them.
+        choose: says which of the objects there are wanted.
+        tell: called with lines about the progress.
+        retries: what to do when a request fails.
+        bundle: bytes of the files that small ones are joined into; None leaves them.
+
+    Raises:
+        ConfigError: the extra is not installed, or the cache cannot hold the files.
+        RemoteError: the store cannot be reached, refuses, or changes meanwhile.
+        DataError: what `choose` raises.
+    """
     assert source.provider is not None
     assert not source.missing_partners(), "checked before"
     store = STORES[source.provider](
         source.input_bucket_name or "", source.input_max_workers
     )
-    listing = list_data_set(store, source, kind, retries)
+    found = find_objects(store, source, retries)
+    names, ignored = choose(found)
+    listing = Listing(found.where, names, [found.items[name] for name in names])
     cache, keep = _cache_of(source)
     fetcher = Fetcher(store, cache, source.input_max_workers, retries)
     local = _Files(listing, fetcher, cache)
     with disk_errors(cache.folder):
-        if source.input_enable_bundling:
-            files = local.bundled(source.input_bundle_size_gb * GB, tell)
-        else:
-            files = local.single(tell)
-    shards = []
-    for name, file in files:
-        try:
-            shards.append(kind.open(file))
-        except DataError as error:
-            raise DataError(f"{listing.where}{name}: {error}") from error
-    return ShardSet(
-        shards=tuple(shards),
-        root=cache.folder,
-        ignored=tuple(Path(name) for name in listing.ignored),
-        names=tuple(name for name, _ in files),
+        files = local.single(tell) if bundle is None else local.bundled(bundle, tell)
+    return FetchedFiles(
+        where=found.where,
+        files=files,
+        folder=cache.folder,
+        ignored=ignored,
         origin=_describe(listing, fetcher, len(files)),
         keep=(keep, local.lease),
     )
@@ -94,28 +176,22 @@ class Listing:
 
     Attributes:
         where: the data set's place, for messages, up to the names.
-        names: the shards below it, in order.
-        objects: the shards, in the same order.
-        ignored: names of other objects there.
+        names: what is wanted of what is below it, in order.
+        objects: the objects of these names.
     """
 
     where: str
     names: list[str]
     objects: list[RemoteObject]
-    ignored: list[str]
 
 
-def list_data_set(
-    store: ObjectStore,
-    source: InputConfig,
-    kind: Kind[S],
-    retries: Retries = DEFAULT_RETRIES,
-) -> Listing:
+def find_objects(
+    store: ObjectStore, source: InputConfig, retries: Retries = DEFAULT_RETRIES
+) -> Found:
     """List the objects below `<prefix>/<data name>/`, or the one of that name.
 
     Raises:
         RemoteError: the store refuses, or does not answer.
-        DataError: no shards there.
     """
     place = [(source.input_prefix or "").strip("/")]
     place += [(source.input_data_name or "").strip("/")]
@@ -126,16 +202,15 @@ def list_data_set(
         for item in list_objects(store, folder, retries)
         if not item.key.endswith("/")
     }
-    if not found:  # perhaps it names a single object
-        folder = key.removesuffix(PurePosixPath(key).name)
-        found = {
-            item.key.removeprefix(folder): item
-            for item in list_objects(store, key, retries)
-            if item.key == key
-        }
-    known, ignored = choose_names(found, store.url(key), kind.suffixes, kind.instead)
-    objects = [found[name] for name in known]
-    return Listing(store.url(folder), known, objects, ignored)
+    if found:
+        return Found(store.url(key), store.url(folder), found, alone=False)
+    folder = key.removesuffix(PurePosixPath(key).name)
+    found = {
+        item.key.removeprefix(folder): item
+        for item in list_objects(store, key, retries)
+        if item.key == key
+    }
+    return Found(store.url(key), store.url(folder), found, alone=True)
 
 
 def _cache_of(source: InputConfig) -> tuple[Cache, object]:

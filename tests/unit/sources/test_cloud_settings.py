@@ -5,9 +5,15 @@ import sys
 
 import pytest
 
+from maou.checking.config import CheckConfig
 from maou.checks import check_sources
 from maou.config import RunConfig
+from maou.convert.config import HcpeConvertConfig
+from maou.convert.config_preprocess import PreProcessConfig
+from maou.convert.config_stages import Stage2DataConfig
 from maou.errors import ConfigError
+from maou.evaluation.config import EvaluateConfig
+from maou.sources.choosing import warnings_for
 from maou.sources.config import SourceConfig, StageSourceConfig
 from maou.sources.gcs import GCSDataSource
 from maou.sources.s3 import S3DataSource
@@ -56,6 +62,42 @@ def test_a_missing_partner_is_named(name):
     flag = "--" + name.replace("_", "-")
     with pytest.raises(ConfigError, match=f"--input-gcs also needs {flag}$"):
         check_sources(RunConfig(SourceConfig(input_gcs=True, **partners)))
+
+
+READERS = {
+    HcpeConvertConfig: {"output_dir": "out"},
+    PreProcessConfig: {"output_dir": "out"},
+    Stage2DataConfig: {"output_dir": "out"},
+    CheckConfig: {},
+    EvaluateConfig: {"model": "model"},
+}
+
+
+@pytest.mark.parametrize("cls", READERS)
+def test_every_command_that_reads_has_the_same_rules(cls):
+    def made(**settings):
+        return cls(**settings, **READERS[cls])
+
+    local = cls.local_flag
+    assert made(input_path="x").place == "x"
+    assert made(input_s3=True, **PARTNERS).place == "s3://b/d"
+    with pytest.raises(ConfigError, match=rf"{local}: is required; .* --input-s3$"):
+        made()
+    with pytest.raises(ConfigError, match=f"{local} and --input-gcs both name the in"):
+        made(input_path="x", input_gcs=True, **PARTNERS)
+    with pytest.raises(ConfigError, match="--input-gcs also needs --input-bucket-name"):
+        made(input_gcs=True, **{**PARTNERS, "input_bucket_name": ""})
+    idle = made(input_path="x", **PARTNERS, input_local_cache=False)
+    assert [text.split(" has no effect: ")[0] for text in warnings_for(idle)] == [
+        *("--input-bucket-name", "--input-prefix", "--input-data-name"),
+        *("--input-local-cache-dir", "--no-input-local-cache"),
+    ]
+    idle = made(
+        input_s3=True, **PARTNERS, input_local_cache=False, input_max_cached_bytes=9
+    )
+    assert warnings_for(idle) == [
+        "--input-max-cached-bytes has no effect: --no-input-local-cache keeps nothing"
+    ]
 
 
 @pytest.mark.parametrize(
