@@ -104,6 +104,7 @@ def test_games_are_converted_alike(store, place, tmp_path, capfd):
     gc.collect()
     config = HcpeConvertConfig(**_settings(store, tmp_path, "another"), **given)
     assert convert_games(config).resumed
+    gc.collect()
     assert _contents(tmp_path / "stopped") == here
     store.put(f"sets/{tmp_path.name}/{GAMES[1]}", b"x")
     assert run([*base, *flags, "--output-dir", str(tmp_path / "there")]) == 2
