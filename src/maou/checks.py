@@ -59,7 +59,7 @@ _SAFE_TO_CHANGE = frozenset(
         *("input_cache_mode", "cache_transforms", "loader_timeout", "gpu"),
         *("dataloader_workers", "prefetch_factor", "pin_memory", "detect_anomaly"),
         *("log_dir", "model_dir", "health_interval"),
-        *("save_split_params", "checkpoint_interval", "export_onnx"),
+        *("save_split_params", "checkpoint_interval", "keep", "export_onnx"),
         *("tensorboard_histogram_frequency", "tensorboard_histogram_module"),
     )
 )

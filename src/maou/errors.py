@@ -38,11 +38,21 @@ class TrainingError(MaouError, RuntimeError):
     """A run that started well and cannot go on."""
 
 
-class Interrupted(MaouError):  # noqa: N818 - an event, not a fault
-    """A run that a signal ended; the exit code says which."""
+class Interrupted(BaseException):
+    """A run that a signal ended; the exit code says which.
 
-    def __init__(self, number: int, message: str = "Interrupted.") -> None:
-        """Take the signal's number."""
-        super().__init__(message)
+    Not an `Exception`, as KeyboardInterrupt is none: it is raised wherever the signal
+    came, and a library's `except Exception` there must not take it for its own.
+
+    Attributes:
+        number: the signal's.
+        exit_code: what the process ends with.
+        is_explained: whether the message says where things are left.
+    """
+
+    def __init__(self, number: int, message: str = "") -> None:
+        """Take the signal's number, and what there is to say."""
+        super().__init__(message or "Interrupted.")
         self.number = number
         self.exit_code = 128 + number
+        self.is_explained = bool(message)

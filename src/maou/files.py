@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from maou.errors import TrainingError
+
 _UMASK_LOCK = threading.Lock()
 
 
@@ -41,6 +43,24 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def explained(path: Path, remedy: str) -> Iterator[None]:
+    """Turn what the system says against writing a run's file into one message.
+
+    Args:
+        path: the file, or the folder of several.
+        remedy: what the user can do.
+
+    Raises:
+        TrainingError: the disk is full or failing, or access is denied.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise TrainingError(f"cannot write {path}: {reason}; {remedy}") from error
 
 
 def sync_folder(folder: Path) -> None:

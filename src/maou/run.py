@@ -1,28 +1,32 @@
 """The composition root of `maou learn-model`: builds the journey, owns nothing else."""
 
 import json
-import shlex
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from maou import __version__
+from maou.checkpoint.folders import BEST
 from maou.checkpoint.hook import CheckpointHook
 from maou.checkpoint.load import load_checkpoint
-from maou.checkpoint.resume import ResumePoint, restore, run_folder_of
-from maou.checkpoint.save import BEST
+from maou.checkpoint.resume import (
+    ResumePoint,
+    go_on_from,
+    resume_command,
+    run_folder_of,
+)
 from maou.checkpoint.warm_start import fill_part, warm_start
 from maou.checks import check_sources
 from maou.config import RunConfig
-from maou.config_file import write_config
 from maou.data.pipeline import TrainingData
 from maou.errors import ConfigError, Interrupted, TrainingError
 from maou.export.interface import SETTINGS_KEY
 from maou.export.onnx import export_onnx, verify_onnx
-from maou.files import atomic_write
+from maou.files import explained
 from maou.logs.health import HealthHook
 from maou.logs.metrics_file import MetricsFile
 from maou.logs.report import DryRun, Exported, Plan, Reporter, Summary
@@ -31,10 +35,12 @@ from maou.model.freezing import freeze
 from maou.model.network import BackboneNetwork
 from maou.optim.optimizer import build_optimizer
 from maou.plan import make_plan
+from maou.run_folders import GO_ON_AGAIN, RunFolders, make_folders
 from maou.settings import as_plain
 from maou.stages import Stage, stages_of
 from maou.train.device import Compute, resolve_compute
 from maou.train.hooks import Hook
+from maou.train.interrupts import Interrupts
 from maou.train.loop import Trainer
 from maou.train.state import TrainState
 from maou.train.step import accumulate_gradients
@@ -42,21 +48,6 @@ from maou.train.task import Metrics
 
 VERIFIED_POSITIONS = 256
 """Validation positions on which the exported model is compared with the network."""
-
-
-@dataclass(frozen=True)
-class RunFolders:
-    """Where a run writes: `<log-dir>/<name>` and `<model-dir>/<name>`."""
-
-    logs: Path
-    models: Path
-
-    def of_stage(self, stage: Stage) -> "RunFolders":
-        """Give the folders of a stage, making them."""
-        folders = RunFolders(self.logs / stage.folder, self.models / stage.folder)
-        folders.logs.mkdir(parents=True, exist_ok=True)
-        folders.models.mkdir(exist_ok=True)
-        return folders
 
 
 @dataclass(frozen=True)
@@ -99,44 +90,75 @@ def learn(
         CheckpointError: parameters to start from that cannot be read or do not fit.
         DataError: shards that cannot be read or split.
         RemoteError: shards that cannot be fetched.
-        TrainingError: training diverged, or a stage did not reach its threshold.
+        TrainingError: training diverged, a stage did not reach its threshold, another
+            process trains in the run's folders, or they cannot be written to.
+        Interrupted: a signal came; the message says how to go on.
     """
     compute = resolve_compute(config.train.gpu)
     check_sources(config)
     stages = stages_of(config)
     if resume is not None:
         stages = [stage for stage in stages if stage.number >= resume.stage]
-    waiting = prepare_stages(
-        stages, compute, begun=resume is not None, tell=reporter.note
-    )
-    if resume is not None and not allow_changed_data:
-        _require_same_data(resume, waiting[0].data)
-    for prepared in waiting:
-        reporter.plan(_plan(prepared))
-    if dry_run:
-        for prepared in waiting:
-            reporter.dry_run(_try_one_batch(prepared))
-        return None
-    if resume is None:
-        folders = _make_folders(config)
-        for folder in (folders.models, folders.logs):
-            with atomic_write(folder / "run.toml") as stream:
-                stream.write(write_config(config).encode())
-    else:
-        name = resume.run_folder.name
-        folders = RunFolders(config.logs.log_dir / name, resume.run_folder)
-    summary = None
-    while waiting:
-        prepared = waiting.pop(0)  # and let go of it, with its rows, when it is done
-        if summary is not None:
-            fill_part(prepared.network, "backbone", summary.checkpoint)
-        state = prepared.state()
+    interrupts, folders = Interrupts(), None
+    with ExitStack() as held, interrupts.listening():
         if resume is not None:
-            restore(state, resume.folder, prepared.trainer.task.metrics)
+            name = resume.run_folder.resolve().name
+            folders = RunFolders(config.logs.log_dir / name, resume.run_folder)
+            if not dry_run:
+                held.enter_context(folders.locked(reporter))
+        waiting = prepare_stages(
+            stages,
+            compute,
+            begun=resume is not None and resume.folder is not None,
+            tell=reporter.note,
+            interrupts=interrupts,
+        )
+        if resume is not None and resume.folder is not None and not allow_changed_data:
+            _require_same_data(resume, waiting[0].data)
+        for prepared in waiting:
+            reporter.plan(_plan(prepared))
+        if dry_run:
+            for prepared in waiting:
+                reporter.dry_run(_try_one_batch(prepared))
+            return None
+        if folders is None:
+            folders = make_folders(config)
+            held.enter_context(folders.locked(reporter))
+            folders.write_settings(config)
+        return _run_stages(waiting, folders, reporter, resume)
+
+
+def _run_stages(
+    waiting: list[Prepared],
+    folders: RunFolders,
+    reporter: Reporter,
+    resume: ResumePoint | None,
+) -> Summary | None:
+    """Run the stages in order, the first from where it was left."""
+    summary = None
+    try:
+        while waiting:
+            prepared = waiting.pop(0)  # let go of it, with its rows, when it is done
+            if summary is not None:
+                fill_part(prepared.network, "backbone", summary.checkpoint)
+            state = prepared.state()
+            if resume is not None and resume.folder is not None:
+                kept = prepared.stage.config.checkpoint.kept
+                metrics = prepared.trainer.task.metrics
+                with explained(resume.run_folder, GO_ON_AGAIN):
+                    notes = go_on_from(resume, state, metrics, kept)
+                for note in notes:
+                    reporter.note(note)
             resume = None
-        summary = _run(prepared, state, folders.of_stage(prepared.stage), reporter)
-        reporter.finished(summary)
-        _require_goal(prepared.stage, summary)
+            summary = _run(prepared, state, folders.of_stage(prepared.stage), reporter)
+            reporter.finished(summary)
+            _require_goal(prepared.stage, summary)
+    except Interrupted as signal:
+        if signal.is_explained:
+            raise
+        command = resume_command(folders.models)
+        message = f"Interrupted. Go on with\n  {command}"
+        raise Interrupted(signal.number, message) from signal
     return summary
 
 
@@ -146,6 +168,7 @@ def prepare_stages(
     *,
     begun: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    interrupts: Interrupts | None = None,
 ) -> list[Prepared]:
     """Open and split the data of some stages, and build their networks.
 
@@ -154,6 +177,7 @@ def prepare_stages(
         compute: where they run.
         begun: whether a checkpoint will bring the first one's parameters.
         tell: called with lines about the progress of a fetch.
+        interrupts: what signals do while training; nothing where nobody listens.
 
     Raises:
         ConfigError, CheckpointError, DataError: as `learn` does.
@@ -182,6 +206,7 @@ def prepare_stages(
             optim=stage.optim,
             compute=compute,
             goal=stage.goal,
+            interrupts=interrupts or Interrupts(),
         )
         prepared.append(Prepared(stage, data, network, trainer))
     return prepared
@@ -216,8 +241,10 @@ def _run(
     stage, trainer = prepared.stage, prepared.trainer
     config = stage.config
     record = _record(prepared)
-    board = TensorBoard(folders.logs, json.dumps(record, indent=2), state.step)
-    file = MetricsFile(folders.logs / "metrics.jsonl", state.step)
+    with explained(folders.logs, GO_ON_AGAIN):
+        settings = json.dumps(record, indent=2)
+        board = TensorBoard(folders.logs, settings, state, reporter.note)
+        file = MetricsFile(folders.logs / "metrics.jsonl", state, reporter.note)
     checkpoints = CheckpointHook(folders.models, record, config.checkpoint)
     hooks: list[Hook] = [
         HealthHook(
@@ -226,14 +253,14 @@ def _run(
             config.logs.health_interval,
             (reporter.health, board.health, file.health),
         ),
-        checkpoints,
         Histograms(board, config.logs, trainer.steps_per_epoch),
         board,
         file,
+        checkpoints,  # after the logs: what it holds has been logged
         _Epochs(reporter),
     ]
     try:
-        with trainer.interrupts.listening(), prepared.data.shards.naming():
+        with prepared.data.shards.naming():
             trainer.fit(state, hooks)
     except Interrupted as signal:
         raise Interrupted(signal.number, _kept(state, checkpoints)) from signal
@@ -254,11 +281,11 @@ def _run(
 def _kept(state: TrainState, checkpoints: CheckpointHook) -> str:
     """Save what a signal cut off; say how to go on."""
     if state.before is None:
-        return "Interrupted before the first step; there is nothing to go on from."
+        return ""  # as if the stage had not begun
     folder = checkpoints.save(state, frozenset())
     return (
         f"Interrupted after step {state.step:,}, saved as {folder}. Go on with\n"
-        f"  {_command(run_folder_of(folder))}"
+        f"  {resume_command(run_folder_of(folder))}"
     )
 
 
@@ -283,14 +310,9 @@ def _require_goal(stage: Stage, summary: Summary) -> None:
         f"after epoch {summary.epochs}, below --stage{number}-threshold "
         f"{stage.goal.threshold:g}. Its checkpoint is kept. Go on with a lower "
         "threshold, or with more epochs:\n"
-        f"  {_command(summary.checkpoint.parent.parent)} "
+        f"  {resume_command(summary.checkpoint.parent.parent)} "
         f"--stage{number}-max-epochs {2 * summary.epochs}"
     )
-
-
-def _command(run_folder: Path) -> str:
-    """Give the command that goes on with a run."""
-    return f"maou learn-model --resume-from {shlex.quote(str(run_folder))}"
 
 
 def _try_one_batch(prepared: Prepared) -> DryRun:
@@ -321,6 +343,11 @@ class _Epochs(Hook):
         self.reporter.epoch(state.epoch, metrics, best)
 
 
+_EXPORT_AGAIN = (
+    "training is complete and saved. Make room there, and have it exported with\n  {}"
+)
+
+
 def _export(models: Path, data: TrainingData) -> Exported:
     """Export the best network and compare it with its checkpoint."""
     best = load_checkpoint(models / BEST)
@@ -333,38 +360,12 @@ def _export(models: Path, data: TrainingData) -> Exported:
             {name: best.state["settings"][name] for name in ("loss", "data")}
         ),
     }
-    export_onnx(best.network, path, metadata=metadata)
+    with explained(path, _EXPORT_AGAIN.format(resume_command(models))):
+        export_onnx(best.network, path, metadata=metadata)
     batch = next(iter(data.validation_batches.batches(0)))
     board_BS = batch.board_BS[:VERIFIED_POSITIONS]
     hand_BH = batch.hand_BH[:VERIFIED_POSITIONS]
     return Exported(path, verify_onnx(path, best.network, board_BS, hand_BH))
-
-
-def _make_folders(config: RunConfig) -> RunFolders:
-    """Make the run's two folders under a name that no earlier run has.
-
-    Raises:
-        ConfigError: they cannot be made.
-    """
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    base = f"{config.model.model_architecture}_training_log_{stamp}"
-    for attempt in range(1000):
-        name = base if attempt == 0 else f"{base}-{attempt}"
-        folders = RunFolders(
-            config.logs.log_dir / name, config.checkpoint.model_dir / name
-        )
-        try:
-            folders.models.mkdir(parents=True)
-            folders.logs.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise ConfigError(
-                f"--log-dir / --model-dir: {error.filename}: {error.strerror}; name a "
-                "folder that can be written"
-            ) from error
-        return folders
-    raise ConfigError(f"--model-dir: no free name like {base}")
 
 
 def _record(prepared: Prepared) -> dict[str, object]:

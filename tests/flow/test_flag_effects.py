@@ -148,6 +148,11 @@ def files(outcome: Outcome) -> object:
     return sorted(path.name for path in last.iterdir())
 
 
+def kept(outcome: Outcome) -> object:
+    assert outcome.folder is not None
+    return len(list(outcome.folder.glob("epoch-*")))
+
+
 def stages(outcome: Outcome) -> object:
     return sorted(outcome.checkpoints)
 
@@ -165,6 +170,7 @@ ROWS: dict[str, Row] = {
     "--checkpoint-interval": Row(
         ("--checkpoint-interval", "1steps"), says="every 1steps and each epoch"
     ),
+    "--keep": Row(("--keep", "all"), kept, base=("--checkpoint-interval", "1steps")),
     "--config": Row(("--config", "{config}"), rows),
     "--input-path": Row(("--input-path", "{other}"), weights),
     "--input-format": Row(("--input-format", "preprocess"), says="holds hcpe records"),

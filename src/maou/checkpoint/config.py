@@ -23,6 +23,19 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """Which checkpoints of a run are kept, besides the best by the deciding metric.
+
+    Attributes:
+        heads: the best by policy and by value too.
+        last: how many of the newest; None for all there are.
+    """
+
+    heads: bool = True
+    last: int | None = 1
+
+
+@dataclass(frozen=True)
 class CheckpointConfig(Settings):
     """The folder of the runs' checkpoints and exported models."""
 
@@ -39,6 +52,14 @@ class CheckpointConfig(Settings):
         OUTPUT,
         metavar="INTERVAL",
     )
+    keep: str = setting(
+        "best,best-per-head,last:1",
+        "Which checkpoints to keep: best, best-per-head (by policy and by value), "
+        "last:N (the newest N) or all. What a link names, or what going on from one "
+        "of those needs, is never removed.",
+        OUTPUT,
+        metavar="LIST",
+    )
     save_split_params: bool = setting(
         False,
         "Write each part of the network to a file of its own as well, inside every "
@@ -47,12 +68,12 @@ class CheckpointConfig(Settings):
     )
 
     def check(self) -> None:
-        """Check that the interval can be read.
+        """Check that the interval and the list of what to keep can be read.
 
         Raises:
-            ConfigError: it is neither a time nor a number of steps.
+            ConfigError: one of them cannot.
         """
-        self.interval  # noqa: B018 - raises
+        self.interval, self.kept  # noqa: B018 - raise
 
     @property
     def interval(self) -> Interval:
@@ -67,6 +88,29 @@ class CheckpointConfig(Settings):
             f"--checkpoint-interval {self.checkpoint_interval}: not a time (10min, "
             "90s, 2h) or a number of optimiser steps (500steps)"
         )
+
+    @property
+    def kept(self) -> Keep:
+        """Which checkpoints are kept."""
+        words = [word.strip() for word in self.keep.split(",")]
+        last: int | None = 1
+        for word in words:
+            found = re.fullmatch(r"last(?::([1-9]\d*))?", word)
+            if found:
+                last = int(found[1] or 1)
+            elif word not in ("best", "best-per-head", "all"):
+                raise ConfigError(
+                    f"--keep {self.keep}: {word!r} is not best, best-per-head, last:N "
+                    "(N from 1) or all"
+                )
+        if not {"best", "best-per-head", "all"} & set(words):
+            raise ConfigError(
+                f"--keep {self.keep}: leaves out the best one, which is what a run is "
+                f"for; write --keep best,{self.keep}"
+            )
+        everything = "all" in words
+        heads = everything or "best-per-head" in words
+        return Keep(heads, None if everything else last)
 
 
 _SOURCE = (

@@ -10,8 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from maou.checkpoint.fit import fill
+from maou.checkpoint.folders import BEST, STATE
 from maou.checkpoint.manifest import MANIFEST, verify_manifest
-from maou.checkpoint.save import BEST, FORMAT_VERSION, MODEL, STATE
+from maou.checkpoint.save import FORMAT_VERSION, MODEL
 from maou.errors import CheckpointError, ConfigError
 from maou.model.config import ModelConfig
 from maou.model.network import Network, build_network

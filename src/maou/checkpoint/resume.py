@@ -1,8 +1,10 @@
 """Going on from a checkpoint as if the run had never stopped."""
 
+import contextlib
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +13,60 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.optim import Optimizer
 
+from maou.checkpoint.config import Keep
 from maou.checkpoint.fit import fill
+from maou.checkpoint.folders import (
+    BEST,
+    BEST_LINKS,
+    STATE,
+    checkpoint_name,
+    checkpoints_in,
+    clear_leftovers,
+    is_checkpoint_name,
+    mend_links,
+    set_aside,
+)
 from maou.checkpoint.load import read_checkpoint
 from maou.checkpoint.manifest import verify_manifest
-from maou.checkpoint.save import MODEL, OPTIMIZER, RANDOM, STATE
+from maou.checkpoint.save import MODEL, OPTIMIZER, RANDOM
 from maou.errors import CheckpointError
 from maou.train.state import Best, TrainState
 from maou.train.task import Metrics
 
 LATEST = "latest"
+RUN_SETTINGS_FILE = "run.toml"
+"""In a run's folder from its beginning: every setting."""
+
+_STAGE_FOLDERS = ("", "stage2", "stage1")
+"""Where the checkpoints of a run are, of the later stage first."""
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """A verified checkpoint that a run goes on from.
+    """Where a run goes on: at a verified checkpoint, or at its very beginning.
 
     Attributes:
-        folder: the checkpoint.
+        folder: the checkpoint; None if the run ended before it saved one.
         run_folder: the folder of the whole run, above the stage's.
         stage: the stage that was in progress.
-        fingerprint: the stage's data.
-        settings: the run's settings, nested by package as `as_plain` makes them.
+        fingerprint: the stage's data; empty without a checkpoint.
+        settings: the run's settings, nested by package as `as_plain` makes them;
+            empty without a checkpoint: then they are in `RUN_SETTINGS_FILE`.
         skipped: newer folders that are no sound checkpoints, each with its reason.
     """
 
-    folder: Path
+    folder: Path | None
     run_folder: Path
-    stage: int
-    fingerprint: str
-    settings: Mapping[str, Any]
+    stage: int = 1
+    fingerprint: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
 
 
 def find_resume_point(path: str, model_dir: Path) -> ResumePoint:
     """Find the newest sound checkpoint that `--resume-from` means.
+
+    A run that has saved none begins again.
 
     Args:
         path: a checkpoint's folder, a run's folder, or `latest`: the run in `model_dir`
@@ -54,13 +76,15 @@ def find_resume_point(path: str, model_dir: Path) -> ResumePoint:
     Raises:
         CheckpointError: there is no sound checkpoint.
     """
+    run, where = Path(path), path
     if path == LATEST:
-        folders = _checkpoints(model_dir, "*/")
-        where = f"{model_dir} (--model-dir)"
-    elif _is_checkpoint_name(Path(path).resolve()):
-        folders, where = [Path(path).resolve()], path
+        run, where = _latest_run(model_dir), f"{model_dir} (--model-dir)"
+    if is_checkpoint_name(run.resolve().name):
+        folders = [run.resolve()]
     else:
-        folders, where = _checkpoints(Path(path), ""), path
+        folders = checkpoints_of(run)
+        if not folders and (run / RUN_SETTINGS_FILE).is_file():
+            return ResumePoint(None, run)
     skipped: list[str] = []
     for folder in folders:
         try:
@@ -98,7 +122,7 @@ def restore(state: TrainState, folder: Path, metrics: type[Metrics]) -> None:
         state.before = metrics(**saved["before"])
         state.last = None if saved["last"] is None else metrics(**saved["last"])
         state.best = {
-            by: Best(best["epoch"], metrics(**best["metrics"]))
+            by: Best(best["epoch"], metrics(**best["metrics"]), best["step"])
             for by, best in saved["best"].items()
         }
     except (KeyError, TypeError, ValueError) as error:
@@ -114,35 +138,87 @@ def restore(state: TrainState, folder: Path, metrics: type[Metrics]) -> None:
             torch.cuda.set_rng_state(generator, device)
 
 
-def _checkpoints(run: Path, prefix: str) -> list[Path]:
+def go_on_from(
+    point: ResumePoint, state: TrainState, metrics: type[Metrics], keep: Keep
+) -> list[str]:
+    """Restore a checkpoint, and make the run's folder say that this is its newest.
+
+    Newer checkpoints, of later stages too, are set aside: the run takes another way.
+    Links are mended.
+
+    Args:
+        point: has a checkpoint.
+        state: what to fill.
+        metrics: the class of the task's metrics.
+        keep: which checkpoints are kept.
+
+    Returns:
+        What there is to tell the user.
+
+    Raises:
+        CheckpointError: it does not fit.
+    """
+    assert point.folder is not None
+    restore(state, point.folder, metrics)
+    notes = []
+    for newer in checkpoints_of(point.run_folder):
+        if newer == point.folder:
+            break
+        notes.append(f"newer than where this goes on: {newer}, now {set_aside(newer)}")
+    for name in _STAGE_FOLDERS:
+        clear_leftovers(point.run_folder / name)
+    folder = point.folder.parent
+    best = {by: checkpoint_name(b.epoch, b.step) for by, b in state.best.items()}
+    for by, name in best.items():
+        if BEST_LINKS[by] == BEST and not (folder / name).is_dir():
+            notes.append(
+                f"the best checkpoint so far, {folder / name}, is no longer there; the "
+                "best is chosen anew"
+            )
+            best = _begin_best_anew(state)
+            break
+    mend_links(folder, point.folder, best, keep)
+    return notes
+
+
+def _begin_best_anew(state: TrainState) -> dict[str, str]:
+    """Forget the best epochs but the one that was just completed, if one was."""
+    name = checkpoint_name(state.epoch, state.step)
+    criteria = list(state.best) if state.last is not None and not state.batches else []
+    state.best.clear()
+    if state.last is not None:
+        anew = Best(state.epoch, state.last, state.step)
+        state.best.update(dict.fromkeys(criteria, anew))
+    return dict.fromkeys(criteria, name)
+
+
+def checkpoints_of(run: Path) -> list[Path]:
     """List a run's checkpoints of all stages, the newest first.
 
     A later stage is newer; within a stage, more steps are.
     """
-    found = [
-        folder
-        for stage in ("", "stage2/", "stage1/")
-        for folder in sorted(
-            run.glob(f"{prefix}{stage}epoch-*-step-*"),
-            key=lambda folder: (folder.name.rsplit("-", 1)[1], folder.name),
-            reverse=True,
-        )
-        if folder.is_dir()
-    ]
-    if not prefix:
-        return found
-    latest = max(found, key=lambda folder: folder.stat().st_mtime_ns, default=None)
-    return [] if latest is None else _checkpoints(run_folder_of(latest), "")
+    return [path for name in _STAGE_FOLDERS for path in checkpoints_in(run / name)]
 
 
-def _is_checkpoint_name(folder: Path) -> bool:
-    return folder.name.startswith("epoch-") and "-step-" in folder.name
+def _latest_run(model_dir: Path) -> Path:
+    """Find the run that began or saved last; where there is none, the folder itself."""
+    begun: dict[Path, int] = {}
+    for run in model_dir.glob("*/"):
+        for path in (run / RUN_SETTINGS_FILE, *checkpoints_of(run)):
+            with contextlib.suppress(FileNotFoundError):
+                begun[run] = max(begun.get(run, 0), path.stat().st_mtime_ns)
+    return max(begun, key=lambda run: begun[run], default=model_dir)
 
 
 def run_folder_of(folder: Path) -> Path:
     """Return the run's folder of a checkpoint of any stage."""
     above = folder.parent
-    return above.parent if above.name in ("stage1", "stage2") else above
+    return above.parent if above.name in _STAGE_FOLDERS[1:] else above
+
+
+def resume_command(run_folder: Path) -> str:
+    """Give the command that goes on with a run."""
+    return f"maou learn-model --resume-from {shlex.quote(str(run_folder))}"
 
 
 def _read_point(folder: Path, skipped: tuple[str, ...]) -> ResumePoint:

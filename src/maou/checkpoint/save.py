@@ -4,11 +4,10 @@ A checkpoint is a folder: `model.safetensors`, `optimizer.safetensors`,
 `random.safetensors`, `state.json` and `MANIFEST.json`. It is written under a temporary
 name, flushed, given its manifest last and renamed into place; only then do the links
 `last`, `best`, `best-policy` and `best-value` move, each by one rename, and folders
-that no link names are removed.
+that nobody asked to keep are removed.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
@@ -20,7 +19,20 @@ from safetensors.torch import save_file
 from torch.optim import Optimizer
 
 from maou import __version__
-from maou.checkpoint.manifest import write_manifest
+from maou.checkpoint.config import Keep
+from maou.checkpoint.folders import (
+    BEST,
+    BEST_LINKS,
+    LAST,
+    PARTIAL,
+    STATE,
+    checkpoint_name,
+    clear_leftovers,
+    point,
+    remove,
+    retain,
+)
+from maou.checkpoint.manifest import seal
 from maou.checkpoint.parts import save_parts
 from maou.files import sync_folder
 from maou.settings import as_plain
@@ -30,14 +42,6 @@ from maou.train.state import TrainState
 MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.safetensors"
-STATE = "state.json"
-LAST, BEST = "last", "best"
-BEST_LINKS = {
-    **dict.fromkeys(("total", "element_accuracy", "f1"), BEST),
-    "policy": "best-policy",
-    "value": "best-value",
-}
-"""The link that names the best checkpoint by each of the tasks' criteria."""
 FORMAT_VERSION = 1
 
 
@@ -48,6 +52,7 @@ def save_checkpoint(
     best: Collection[str] = (),
     *,
     split: bool = False,
+    keep: Keep = Keep(),  # noqa: B008 - frozen
 ) -> Path:
     """Write a checkpoint of the state and make it the run's last one.
 
@@ -57,39 +62,50 @@ def save_checkpoint(
         record: the run's settings, for `state.json`.
         best: the criteria (keys of `BEST_LINKS`) by which it is the best so far.
         split: whether to write a file for each part of the network too.
+        keep: which of the run's checkpoints to keep.
 
     Returns:
         The checkpoint's folder, `epoch-NNNN-step-NNNNNNNN`.
+
+    Raises:
+        OSError, SafetensorError: the disk is full or failing. The checkpoints that
+            were there are whole, and links name whole ones.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
-    final = run_folder / f"epoch-{state.epoch:04d}-step-{state.step:08d}"
-    temporary = run_folder / f".{final.name}.partial"
-    replaced = run_folder / f".{final.name}.replaced"
-    for leftover in (temporary, replaced):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    temporary.mkdir()
-    save_file(_on_cpu(state.network.state_dict()), temporary / MODEL)
-    if split:
-        save_parts(state.network, temporary)
-    tensors, groups = optimizer_state(state.optimizer)
-    save_file(tensors, temporary / OPTIMIZER)
-    save_file(generator_states(), temporary / RANDOM)
-    text = json.dumps(_state_json(state, groups, record), indent=2) + "\n"
-    (temporary / STATE).write_text(text)
-    for path in temporary.iterdir():
-        _sync_file(path)
-    write_manifest(temporary)
-    if final.exists():  # a run that was resumed from before it makes this step again
-        final.rename(replaced)
+    clear_leftovers(run_folder)
+    final = run_folder / checkpoint_name(state.epoch, state.step)
+    temporary = run_folder / f".{final.name}{PARTIAL}"
+    try:
+        _write(temporary, state, record, split=split)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
+        raise
+    if final.exists():  # of this state, by a save that failed after its rename
+        remove(final)
     temporary.rename(final)
     sync_folder(run_folder)
-    _point(run_folder / LAST, final.name)
-    for by in best:
-        _point(run_folder / BEST_LINKS[by], final.name)
-    _remove_unnamed(run_folder)
-    shutil.rmtree(replaced, ignore_errors=True)
+    point(run_folder / LAST, final.name)
+    for link in {BEST_LINKS[by] for by in best}:
+        if keep.heads or link == BEST:
+            point(run_folder / link, final.name)
+    retain(run_folder, keep)
     return final
+
+
+def _write(
+    folder: Path, state: TrainState, record: Mapping[str, Any], *, split: bool
+) -> None:
+    """Write all files of a checkpoint into a new folder, durably."""
+    folder.mkdir()
+    save_file(_on_cpu(state.network.state_dict()), folder / MODEL)
+    if split:
+        save_parts(state.network, folder)
+    tensors, groups = optimizer_state(state.optimizer)
+    save_file(tensors, folder / OPTIMIZER)
+    save_file(generator_states(), folder / RANDOM)
+    text = json.dumps(_state_json(state, groups, record), indent=2) + "\n"
+    (folder / STATE).write_text(text)
+    seal(folder)
 
 
 def optimizer_state(
@@ -151,28 +167,3 @@ def _state_json(
 
 def _on_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _point(link: Path, target: str) -> None:
-    """Make a relative symbolic link name `target`, replacing an older one at once."""
-    temporary = link.with_name(f".{link.name}.partial")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    temporary.replace(link)
-    sync_folder(link.parent)
-
-
-def _remove_unnamed(run_folder: Path) -> None:
-    named = {
-        link.readlink().name
-        for link in (run_folder / name for name in (LAST, *BEST_LINKS.values()))
-        if link.is_symlink()
-    }
-    for folder in run_folder.glob("epoch-*-step-*"):
-        if folder.name not in named:
-            shutil.rmtree(folder)

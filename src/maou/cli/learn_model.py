@@ -29,11 +29,14 @@ def command(**values: Any) -> None:
         inherited = read_config(start.config)
     if start.resume_from is not None:
         # torch: only when there is something to train
-        from maou.checkpoint.resume import find_resume_point
+        from maou.checkpoint.resume import RUN_SETTINGS_FILE, find_resume_point
 
         model_dir = build_run(given).checkpoint.model_dir
         point = find_resume_point(start.resume_from, model_dir)
         source, inherited = "as it began", settings_from_record(point.settings)
+        if point.folder is None:
+            inherited = read_config(point.run_folder / RUN_SETTINGS_FILE)
+            console.note(f"{point.run_folder} has no checkpoint yet: it begins again")
         for reason in point.skipped:
             console.warn(f"skipped a checkpoint: {reason}")
     config = build_run({**inherited, **given})

@@ -51,7 +51,7 @@ def cli() -> None:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)
+    raise Interrupted(signum)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,6 +1,9 @@
 """`metrics.jsonl`: what TensorBoard shows, as one JSON object a line for scripts."""
 
+import errno
 import json
+import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,19 +16,31 @@ from maou.train.task import Metrics
 
 
 class MetricsFile(Hook):
-    """Appends a line for each health report and each validation."""
+    """Appends a line for each health report and each validation.
 
-    def __init__(self, path: Path, step: int = 0) -> None:
+    A line that cannot be written is left out; training goes on.
+    """
+
+    def __init__(
+        self, path: Path, state: TrainState, tell: Callable[[str], None]
+    ) -> None:
         """Choose the file; its folder exists.
 
-        Lines from after `step` are of a run that was cut off there and are removed.
+        Lines of what comes after `state` are of a run that was cut off there, and are
+        removed.
+
+        Args:
+            path: the file.
+            state: where training begins, or goes on.
+            tell: called with what there is to say when a line cannot be written.
         """
-        self._path = path
+        self._path, self._tell = path, tell
+        self._missing = 0
         if path.exists():
-            lines = path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if step and _step_of(line) <= step]
+            lines = path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if _belongs(line, state)]
             with atomic_write(path) as stream:
-                stream.write("".join(kept).encode())
+                stream.write(b"".join(kept))
 
     def health(self, health: Health) -> None:
         """Write a training line."""
@@ -44,16 +59,47 @@ class MetricsFile(Hook):
         self._append({**_validation(state, metrics), "best": sorted(best)})
 
     def _append(self, entry: dict[str, Any]) -> None:
-        with self._path.open("a") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        try:
+            _append_line(self._path, json.dumps(entry).encode() + b"\n")
+        except OSError as error:
+            if not self._missing:
+                self._tell(
+                    f"Warning: cannot write {self._path}: {error.strerror or error}; "
+                    "training goes on, lines will be missing there"
+                )
+            self._missing += 1
+            return
+        if self._missing:
+            self._tell(f"{self._path}: written again; lines missing: {self._missing}")
+            self._missing = 0
 
 
-def _step_of(line: str) -> float:
-    """Return a line's step; a line that was cut off belongs to no step."""
+def _append_line(path: Path, line: bytes) -> None:
+    """Append a whole line or nothing, durably."""
+    with path.open("ab", buffering=0) as stream:
+        before = stream.tell()
+        try:
+            written = stream.write(line)
+            os.fsync(stream.fileno())
+        except OSError:
+            stream.truncate(before)
+            raise
+        if written != len(line):
+            stream.truncate(before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _belongs(line: bytes, state: TrainState) -> bool:
+    """Tell whether a line is of what a state has behind it; a torn one never is."""
+    if state.before is None:
+        return False
     try:
-        return float(json.loads(line)["step"])
+        entry = json.loads(line)
+        if entry["kind"] == "validation" and int(entry["epoch"]) > state.epoch:
+            return False
+        return int(entry["step"]) <= state.step
     except (ValueError, KeyError, TypeError):
-        return float("inf")
+        return False
 
 
 def _validation(state: TrainState, metrics: Metrics) -> dict[str, Any]:

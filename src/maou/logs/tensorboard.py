@@ -1,9 +1,12 @@
 """TensorBoard: training curves every few seconds, validation every epoch."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import torch
 from torch.nn import Parameter
 from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -34,30 +37,56 @@ class Histograms(Hook):
 
 
 class TensorBoard(Hook):
-    """Writes scalars; the horizontal axis is the optimiser step."""
+    """Writes scalars; the horizontal axis is the optimiser step.
 
-    def __init__(self, folder: Path, settings: str, step: int = 0) -> None:
+    What cannot be written is left out; training goes on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: str,
+        state: TrainState,
+        tell: Callable[[str], None],
+    ) -> None:
         """Open an event file of the run and note its settings (JSON) as text.
 
-        Values from after `step` are of a run that was cut off there; TensorBoard no
-        longer shows them.
+        Values of what comes after `state` are of a run that was cut off there;
+        TensorBoard no longer shows them.
+
+        Args:
+            folder: the run's logs.
+            settings: the text.
+            state: where training begins, or goes on.
+            tell: called when values cannot be written.
         """
-        purge_step = step + 1 if step else None
+        self._folder, self._tell = folder, tell
+        self._writer: SummaryWriter | None = None
+        self._failed = False
+        _leave_failures_to_the_caller()
+        purge_step = None
+        if any(folder.glob("events.out.tfevents.*")):
+            purge_step = 0
+            if state.before is not None:
+                # In mid-epoch, a validation at this very step is of what was cut off.
+                purge_step = state.step if state.batches else state.step + 1
         self._writer = SummaryWriter(str(folder), purge_step=purge_step)
-        self._writer.add_text("settings", f"```json\n{settings}\n```")
+        text = f"```json\n{settings}\n```"
+        self._write(lambda writer: writer.add_text("settings", text))
 
     def health(self, health: Health) -> None:
         """Write the training curves."""
         shown = ("epoch", "learning_rate", "rows_per_second", "waiting")
         values = {name: getattr(health, name) for name in shown}
         for name, value in {**health.means, **values}.items():
-            self._writer.add_scalar(f"training/{name}", value, health.step)
+            self._scalar(f"training/{name}", value, health.step)
 
     def histogram(self, name: str, parameter: Parameter, step: int) -> None:
         """Write a parameter's histogram, and its gradient's where it has one."""
-        self._writer.add_histogram(f"parameters/{name}", parameter.detach(), step)
-        if parameter.grad is not None:
-            self._writer.add_histogram(f"gradients/{name}", parameter.grad, step)
+        values = {"parameters": parameter.detach(), "gradients": parameter.grad}
+        for kind, tensor in values.items():
+            if tensor is not None:
+                self._histogram(f"{kind}/{name}", tensor, step)
 
     def on_start(self, state: TrainState, before: Metrics) -> None:
         """Write the untrained network's metrics at step 0."""
@@ -68,13 +97,49 @@ class TensorBoard(Hook):
     ) -> None:
         """Write an epoch's validation metrics."""
         self._validation(metrics, state.step)
-        self._writer.flush()
+        self._write(SummaryWriter.flush)
 
     def on_end(self, state: TrainState) -> None:
         """Close the event file."""
-        self._writer.close()
+        self._write(SummaryWriter.close)
 
     def _validation(self, metrics: Metrics, step: int) -> None:
         for name, value in asdict(metrics).items():
             if value is not None:
-                self._writer.add_scalar(f"validation/{name}", value, step)
+                self._scalar(f"validation/{name}", value, step)
+
+    def _scalar(self, name: str, value: float, step: int) -> None:
+        self._write(lambda writer: writer.add_scalar(name, value, step))
+
+    def _histogram(self, name: str, values: torch.Tensor, step: int) -> None:
+        self._write(lambda writer: writer.add_histogram(name, values, step))
+
+    def _write(self, write: Callable[[SummaryWriter], None]) -> None:
+        """Write something; after a failure, to a new event file."""
+        try:
+            if self._writer is None:
+                self._writer = SummaryWriter(str(self._folder))
+            write(self._writer)
+        except OSError as error:
+            self._writer = None
+            if not self._failed:
+                self._tell(
+                    f"Warning: cannot write TensorBoard events to {self._folder}: "
+                    f"{error.strerror or error}; training goes on, values will be "
+                    "missing there"
+                )
+            self._failed = True
+
+
+def _leave_failures_to_the_caller() -> None:
+    """Keep the writer's thread from printing an error that its next call raises."""
+    before = threading.excepthook
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        of_writer = type(failure.thread).__name__ == "_AsyncWriterThread"
+        if not (of_writer and issubclass(failure.exc_type, OSError)):
+            before(failure)
+
+    hook.__qualname__ = _leave_failures_to_the_caller.__qualname__
+    if getattr(before, "__qualname__", "") != hook.__qualname__:
+        threading.excepthook = hook

@@ -124,8 +124,8 @@ class Trainer:
         patience = self.train.early_stopping_patience
         if patience is None:
             return False
-        best = state.best[self.train.early_stopping_metric]
-        return state.epoch - best.epoch >= patience
+        best = state.best.get(self.train.early_stopping_metric)
+        return best is not None and state.epoch - best.epoch >= patience
 
     def train_epoch(
         self, state: TrainState, forward: nn.Module, hooks: Sequence[Hook]

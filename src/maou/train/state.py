@@ -11,10 +11,11 @@ from maou.train.task import Criterion, Metrics
 
 @dataclass(frozen=True)
 class Best:
-    """An epoch and its validation metrics."""
+    """An epoch, its validation metrics, and the step at its end."""
 
     epoch: int
     metrics: Metrics
+    step: int
 
 
 @dataclass
@@ -53,5 +54,5 @@ class TrainState:
             for by, criterion in best_by.items()
             if by not in self.best or criterion.prefers(metrics, self.best[by].metrics)
         )
-        self.best.update({by: Best(self.epoch, metrics) for by in better})
+        self.best.update({by: Best(self.epoch, metrics, self.step) for by in better})
         return better

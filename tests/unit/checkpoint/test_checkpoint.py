@@ -7,31 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from maou.checkpoint import save as saving
 from maou.checkpoint.load import find_checkpoint, load_checkpoint
-from maou.checkpoint.manifest import MANIFEST
+from maou.checkpoint.manifest import MANIFEST, seal
 from maou.checkpoint.save import MODEL, OPTIMIZER, RANDOM, STATE, save_checkpoint
 from maou.errors import CheckpointError
-from maou.model.config import ModelConfig
-from maou.model.network import build_network
-from maou.optim.config import OptimConfig
-from maou.optim.optimizer import build_optimizer
 from maou.train.state import TrainState
+from training_states import SIZES, state_after_a_step
 
-SIZES = ModelConfig(resnet_blocks=1, resnet_channels=8)
 FILES = {MODEL, OPTIMIZER, RANDOM, STATE, MANIFEST}
 
 
 @pytest.fixture
 def state() -> TrainState:
-    """A network after one optimiser step, so that the optimiser has state."""
-    torch.manual_seed(0)
-    network = build_network(SIZES)
-    optimizer = build_optimizer(network.named_parameters(), OptimConfig())
-    for parameter in network.parameters():
-        parameter.grad = torch.randn_like(parameter)
-    optimizer.step()
-    return TrainState(network, optimizer, epoch=1, step=1, rows=10)
+    return state_after_a_step()
 
 
 def test_round_trip_gives_the_same_network(tmp_path, state):
@@ -107,7 +95,7 @@ def _rewrite_state(folder: Path, **changes: object) -> None:
     state = json.loads((folder / STATE).read_text())
     state.update(changes)
     (folder / STATE).write_text(json.dumps(state))
-    saving.write_manifest(folder)
+    seal(folder)
 
 
 def test_foreign_versions_and_labels_are_refused(tmp_path, state):

@@ -1,0 +1,146 @@
+"""The checkpoints of a run side by side: their names, links, and which are kept.
+
+Names that begin with a dot are in the making or on their way out. What was interrupted
+there is cleared away by the next save; nothing of it was ever a checkpoint.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from maou.checkpoint.config import Keep
+from maou.files import sync_folder
+
+STATE = "state.json"
+LAST, BEST = "last", "best"
+BEST_LINKS = {
+    **dict.fromkeys(("total", "element_accuracy", "f1"), BEST),
+    "policy": "best-policy",
+    "value": "best-value",
+}
+"""The link that names the best checkpoint by each of the tasks' criteria."""
+
+PARTIAL, REMOVED = ".partial", ".removed"
+ABANDONED = "abandoned-"
+"""Begins the name of what a run no longer goes on from."""
+
+
+def checkpoint_name(epoch: int, step: int) -> str:
+    """Name the checkpoint of a state."""
+    return f"epoch-{epoch:04d}-step-{step:08d}"
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Tell whether a folder of this name is a checkpoint's."""
+    return name.startswith("epoch-") and "-step-" in name
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """List the checkpoints of one stage, the newest first."""
+    found = [path for path in folder.glob("epoch-*-step-*") if path.is_dir()]
+    return sorted(found, key=_age, reverse=True)
+
+
+def _age(folder: Path) -> tuple[str, str]:
+    return folder.name.rsplit("-", 1)[1], folder.name  # the step, then the epoch
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what an interrupted save or removal left behind."""
+    for suffix in (PARTIAL, REMOVED):
+        for path in folder.glob(f".*{suffix}"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def point(link: Path, target: str) -> None:
+    """Make a relative symbolic link name `target`, replacing an older one at once."""
+    temporary = link.with_name(f".{link.name}{PARTIAL}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+    sync_folder(link.parent)
+
+
+def retain(folder: Path, keep: Keep) -> None:
+    """Remove the checkpoints of one stage that nobody asked to keep.
+
+    Never what a link names, nor the best ones as the newest see them: whoever goes on
+    from there needs those.
+    """
+    if not keep.heads:
+        for name in set(BEST_LINKS.values()) - {BEST}:
+            (folder / name).unlink(missing_ok=True)
+    if keep.last is None:
+        return
+    found = checkpoints_in(folder)
+    named = {
+        link.readlink().name
+        for link in (folder / name for name in (LAST, *BEST_LINKS.values()))
+        if link.is_symlink()
+    }
+    for newest in found[: keep.last]:
+        named |= {newest.name, *_best_of(newest, keep)}
+    for path in found:
+        if path.name not in named:
+            remove(path)
+
+
+def remove(checkpoint: Path) -> None:
+    """Remove a checkpoint; at no moment is there half of one under its name."""
+    going = checkpoint.with_name(f".{checkpoint.name}{REMOVED}")
+    checkpoint.rename(going)
+    shutil.rmtree(going)
+
+
+def _best_of(checkpoint: Path, keep: Keep) -> Iterable[str]:
+    """Name the checkpoints that one's links would name."""
+    try:
+        best = json.loads((checkpoint / STATE).read_bytes())["best"]
+        return [
+            checkpoint_name(entry["epoch"], entry["step"])
+            for by, entry in best.items()
+            if keep.heads or BEST_LINKS[by] == BEST
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # damaged: nobody goes on from it
+
+
+def set_aside(checkpoint: Path) -> Path:
+    """Rename a checkpoint so that it is no longer one of the run's; give the new path.
+
+    It is not removed: a run may have been sent back by mistake.
+    """
+    name = f"{ABANDONED}{checkpoint.name}"
+    aside, number = checkpoint.with_name(name), 1
+    while aside.exists():
+        number += 1
+        aside = checkpoint.with_name(f"{name}.{number}")
+    checkpoint.rename(aside)
+    sync_folder(checkpoint.parent)
+    return aside
+
+
+def mend_links(folder: Path, last: Path, best: Mapping[str, str], keep: Keep) -> None:
+    """Make the links of one stage say what a checkpoint that is gone on from says.
+
+    A crash may have come before they moved; or the run goes back to before they did.
+
+    Args:
+        folder: the stage's folder.
+        last: the checkpoint.
+        best: the best checkpoint's name by each criterion, as the checkpoint says.
+        keep: which of them are kept.
+    """
+    wanted = {LAST: last.name}
+    wanted |= {BEST_LINKS[by]: name for by, name in best.items()}
+    for name in (LAST, *BEST_LINKS.values()):
+        link, target = folder / name, wanted.get(name)
+        kept = keep.heads or name in (LAST, BEST)
+        if target is None or not kept or not (folder / target).is_dir():
+            link.unlink(missing_ok=True)
+        elif not link.is_symlink() or link.readlink().name != target:
+            point(link, target)

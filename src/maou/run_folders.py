@@ -1,0 +1,71 @@
+"""The folders that a run writes to, and no other process meanwhile."""
+
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from maou.checkpoint.lock import locked
+from maou.checkpoint.resume import RUN_SETTINGS_FILE
+from maou.config import RunConfig
+from maou.config_file import write_config
+from maou.errors import ConfigError
+from maou.files import atomic_write, explained
+from maou.logs.report import Reporter
+from maou.stages import Stage
+
+GO_ON_AGAIN = "make room there, and give the same command again"
+
+
+@dataclass(frozen=True)
+class RunFolders:
+    """Where a run writes: `<log-dir>/<name>` and `<model-dir>/<name>`."""
+
+    logs: Path
+    models: Path
+
+    def of_stage(self, stage: Stage) -> "RunFolders":
+        """Give the folders of a stage, making them."""
+        folders = RunFolders(self.logs / stage.folder, self.models / stage.folder)
+        for folder in (folders.logs, folders.models):
+            with explained(folder, GO_ON_AGAIN):
+                folder.mkdir(parents=True, exist_ok=True)
+        return folders
+
+    def locked(self, reporter: Reporter) -> AbstractContextManager[None]:
+        """Keep other processes from writing here."""
+        return locked(self.models, self.logs, tell=reporter.note)
+
+    def write_settings(self, config: RunConfig) -> None:
+        """Write the settings of a new run to both folders."""
+        for folder in (self.models, self.logs):
+            path = folder / RUN_SETTINGS_FILE
+            with explained(path, GO_ON_AGAIN), atomic_write(path) as stream:
+                stream.write(write_config(config).encode())
+
+
+def make_folders(config: RunConfig) -> RunFolders:
+    """Make the run's two folders under a name that no earlier run has.
+
+    Raises:
+        ConfigError: they cannot be made.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    base = f"{config.model.model_architecture}_training_log_{stamp}"
+    for attempt in range(1000):
+        name = base if attempt == 0 else f"{base}-{attempt}"
+        folders = RunFolders(
+            config.logs.log_dir / name, config.checkpoint.model_dir / name
+        )
+        try:
+            folders.models.mkdir(parents=True)
+            folders.logs.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError(
+                f"--log-dir / --model-dir: {error.filename}: {error.strerror}; name a "
+                "folder that can be written"
+            ) from error
+        return folders
+    raise ConfigError(f"--model-dir: no free name like {base}")

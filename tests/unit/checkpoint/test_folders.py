@@ -1,0 +1,162 @@
+"""Which checkpoints a run keeps, and what its links name, whatever happened before."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from maou.checkpoint.config import CheckpointConfig, Keep
+from maou.checkpoint.folders import LAST, STATE, checkpoints_in
+from maou.checkpoint.resume import find_resume_point, go_on_from
+from maou.checkpoint.save import save_checkpoint
+from maou.errors import ConfigError
+from maou.train.metrics import PolicyValueMetrics
+from maou.train.state import TrainState
+from training_states import end_epoch, state_after_a_step
+
+DEFAULT = CheckpointConfig().kept
+RECORD = {"stage": 3, "data_fingerprint": ""}
+LOSSES = ((3.0, 3.0), (2.0, 4.5), (4.0, 2.5), (5.0, 5.0), (6.0, 6.0))
+"""Total: epoch 1. Policy: epoch 2. Value: epoch 3. Then nothing is the best."""
+
+
+def _train(run: Path, state: TrainState, losses, keep: Keep = DEFAULT) -> None:
+    for policy, value in losses:
+        best = end_epoch(state, policy, value)
+        save_checkpoint(run, state, RECORD, best, keep=keep)
+
+
+def _epochs(run: Path) -> list[int]:
+    return sorted(int(path.name[6:10]) for path in checkpoints_in(run))
+
+
+def _links(run: Path) -> dict[str, int]:
+    links = (path for path in run.iterdir() if path.is_symlink())
+    return {link.name: int(link.readlink().name[6:10]) for link in links}
+
+
+def _begin() -> TrainState:
+    return state_after_a_step(epoch=0, step=0)
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ("best,best-per-head,last:1", [1, 2, 3, 5]),
+        ("best,best-per-head,last:2", [1, 2, 3, 4, 5]),
+        ("best", [1, 5]),
+        ("last:2,best", [1, 4, 5]),
+        ("best-per-head", [1, 2, 3, 5]),
+        ("all", [1, 2, 3, 4, 5]),
+    ],
+)
+def test_what_is_kept(tmp_path, keep, kept):
+    asked = CheckpointConfig(keep=keep).kept
+    _train(tmp_path, _begin(), LOSSES, asked)
+    assert _epochs(tmp_path) == kept
+    named = {"last": 5, "best": 1}
+    if asked.heads:
+        named |= {"best-policy": 2, "best-value": 3}
+    assert _links(tmp_path) == named
+
+
+@pytest.mark.parametrize("keep", ["", "last:3", "best,last:0", "newest", "best last"])
+def test_what_cannot_be_kept(keep):
+    with pytest.raises(ConfigError, match="--keep"):
+        CheckpointConfig(keep=keep)
+
+
+def test_what_the_newest_would_go_back_to_is_kept(tmp_path):
+    """Of two that are kept, the older one's best is kept too: it can be resumed."""
+    keep = Keep(heads=False, last=2)
+    _train(tmp_path, _begin(), [(3, 3), (4, 4), (2, 2)], keep)
+    assert _epochs(tmp_path) == [1, 2, 3]
+    assert _links(tmp_path) == {"last": 3, "best": 3}
+
+
+def _go_on(run: Path, path: Path, keep: Keep = DEFAULT) -> tuple[TrainState, list[str]]:
+    point = find_resume_point(str(path), run.parent)
+    state = _begin()
+    return state, go_on_from(point, state, PolicyValueMetrics, keep)
+
+
+def test_going_back_sets_newer_ones_aside(tmp_path):
+    run = tmp_path / "run"
+    _train(run, _begin(), [*LOSSES, (1.0, 1.0)], Keep(last=None))
+    assert _links(run)["best"] == 6
+    older = next(path for path in checkpoints_in(run) if "epoch-0004" in path.name)
+    state, notes = _go_on(run, older)
+    assert state.epoch == 4
+    assert _epochs(run) == [1, 2, 3, 4]
+    assert _links(run) == {"last": 4, "best": 1, "best-policy": 2, "best-value": 3}
+    assert len(notes) == 2
+    assert sorted(path.name[:20] for path in run.glob("abandoned-*")) == [
+        "abandoned-epoch-0005",
+        "abandoned-epoch-0006",
+    ]
+    assert find_resume_point(str(run), tmp_path).folder == run / older.name
+    _train(run, state, [(7, 7)])
+    assert _links(run) == {"last": 5, "best": 1, "best-policy": 2, "best-value": 3}
+
+
+def test_links_that_a_crash_left_behind_are_mended(tmp_path):
+    run = tmp_path / "run"
+    _train(run, _begin(), LOSSES[:3], Keep(last=None))
+    first = checkpoints_in(run)[-1].name
+    for name in ("last", "best-policy", "best-value"):
+        (run / name).unlink()
+        (run / name).symlink_to(first)
+    (run / "best").unlink()
+    (run / ".best.partial").symlink_to(first)
+    (run / ".epoch-0009-step-00000090.partial").mkdir()
+    shutil.copytree(run / first, run / f".{first}.removed")
+    _, notes = _go_on(run, run)
+    assert notes == []
+    assert _links(run) == {"last": 3, "best": 1, "best-policy": 2, "best-value": 3}
+    assert not list(run.glob(".*"))
+
+
+def test_a_best_that_somebody_removed_is_chosen_anew(tmp_path):
+    run = tmp_path / "run"
+    _train(run, _begin(), LOSSES[:2])
+    shutil.rmtree((run / "best").resolve())
+    state, notes = _go_on(run, run)
+    assert "chosen anew" in notes[0]
+    assert {by: best.epoch for by, best in state.best.items()} == {
+        "total": 2,
+        "policy": 2,
+        "value": 2,
+    }
+    assert _links(run) == {"last": 2, "best": 2, "best-policy": 2, "best-value": 2}
+
+
+def test_a_later_stage_is_set_aside_with_its_earlier_one(tmp_path):
+    run = tmp_path / "run"
+    for stage in ("stage1", "stage2"):
+        _train(run / stage, _begin(), LOSSES[:1])
+    _train(run, _begin(), LOSSES[:1])
+    state, notes = _go_on(run, run / "stage1" / LAST)
+    assert state.epoch == 1
+    assert len(notes) == 2
+    assert find_resume_point(str(run), tmp_path).folder.parent.name == "stage1"
+
+
+def test_latest_is_the_run_that_began_or_saved_last(tmp_path):
+    for name in ("a", "b"):
+        _train(tmp_path / name, _begin(), LOSSES[:1])
+    assert find_resume_point("latest", tmp_path).run_folder == tmp_path / "b"
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "run.toml").write_text("")
+    point = find_resume_point("latest", tmp_path)
+    assert (point.run_folder, point.folder) == (tmp_path / "c", None)
+
+
+def test_state_names_the_step_of_the_best(tmp_path):
+    _train(tmp_path, _begin(), LOSSES[:2])
+    best = json.loads((tmp_path / LAST / STATE).read_text())["best"]
+    assert {by: entry["step"] for by, entry in best.items()} == {
+        "total": 10,
+        "policy": 20,
+        "value": 10,
+    }
