@@ -127,9 +127,9 @@ def test_order_threads_and_memory_do_not_matter(
 _MANY_MERGES = """
 import sys
 from maou.cli.main import run
-from maou.convert import preprocess, spill
+from maou.convert import engine_threads
 
-preprocess.MERGE_BYTES = 200_000  # as if an entry took so much: many small merges
+engine_threads.MERGE_BYTES = 200_000  # as if an entry took so much: many small merges
 sys.exit(run(sys.argv[1:]))
 """
 

@@ -7,7 +7,7 @@ import click
 from maou.cli.console import Progressing, note, say, table, warn, writing_to
 from maou.cli.inputs import build_reading
 from maou.cli.options import GroupedCommand, options_from
-from maou.convert.config_preprocess import PreProcessConfig
+from maou.convert.config_preprocess import THREADS, PreProcessConfig
 
 
 @options_from(PreProcessConfig)
@@ -23,7 +23,8 @@ def command(**values: Any) -> None:
     """Aggregate, with progress on stderr and a summary on stdout."""
     config = build_reading(PreProcessConfig, values)
     # Imported after the options are checked: numba is not needed to help.
-    from maou.convert.preprocess import Report, pre_process
+    from maou.convert.engine_threads import Report
+    from maou.convert.preprocess import pre_process
 
     def tell(report: Report) -> None:
         rows = sum(report.state.rows)
@@ -40,7 +41,8 @@ def _summarise(report: Any, config: PreProcessConfig) -> None:
     if state.warning:
         warn(state.warning)
     wanted = config.workers
-    if report.worked and wanted is not None and report.threads < wanted:
+    threads = config.engine == THREADS and report.worked
+    if threads and wanted is not None and report.threads < wanted:
         warn(
             f"--workers {wanted}: --memory-limit {config.memory_limit} allows "
             f"{report.threads}"

@@ -12,6 +12,8 @@ from maou.sources.config import GROUP, HCPE_SUFFIXES, RecordInputConfig
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|[KMGT]I?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
+ENGINES = THREADS, RAY = ("threads", "ray")
+
 _SPLIT, _OUTPUT, _RESOURCES = "Split", "Output", "Resources"
 
 
@@ -70,26 +72,45 @@ class PreProcessConfig(RecordInputConfig):
     memory_limit: str = setting(
         "2GB",
         "Most memory to use, whatever the size of the input: bytes, or a number with "
-        "kB, MB, GB or KiB, MiB, GiB.",
+        "kB, MB, GB or KiB, MiB, GiB. On a Ray cluster each task may take so much.",
         _RESOURCES,
         metavar="SIZE",
     )
     workers: int | None = setting(
         None,
-        "Threads that work; fewer where --memory-limit allows no more. The output is "
-        "the same for any number.",
+        "Threads that work, or tasks on a Ray cluster; fewer where --memory-limit "
+        "allows no more. The output is the same for any number.",
         _RESOURCES,
         minimum=1,
         shown_default="number of cores",
+    )
+    engine: str = setting(
+        THREADS,
+        "What adds the positions up: threads of this machine, or a Ray cluster (extra "
+        "ray). The output is the same.",
+        _RESOURCES,
+        choices=ENGINES,
+    )
+    ray_address: str | None = setting(
+        None,
+        "The Ray cluster, such as 10.0.0.1:6379 or ray://10.0.0.1:10001.",
+        _RESOURCES,
+        metavar="ADDRESS",
+        shown_default="RAY_ADDRESS, else a cluster of this machine, else a new one",
     )
 
     def check(self) -> None:
         """Check the input, the size, and that the output is not part of the input.
 
         Raises:
-            ConfigError: not one source, no such size, or output below the input folder.
+            ConfigError: not one source, no such size, output below the input folder, or
+                a flag of an engine that is not asked for.
         """
         require_choice(self, f"a file or folder of hcpe shards ({HCPE_SUFFIXES})")
+        if self.ray_address is not None and self.engine != RAY:
+            raise ConfigError(
+                f"--ray-address: needs --engine {RAY}; this is --engine {self.engine}"
+            )
         parse_size("--memory-limit", self.memory_limit)
         if self.input_path is None:
             return

@@ -5,14 +5,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from maou.convert.config_preprocess import PreProcessConfig
 from maou.convert.preprocess_state import digest_of
-from maou.convert.spill import Entries, Ids, enter_excluded, enter_rows
+from maou.convert.spill import Entries, Ids, combined, enter_excluded, enter_rows
 from maou.errors import DataError
 from maou.records.containers import HCPE_CONTAINERS, open_hcpe_shard
 from maou.records.preprocess_containers import kind_of_file, open_preprocess_shard
 from maou.records.preprocess_shards import PreprocessShard
-from maou.records.shards import Shard
+from maou.records.shards import Rows, Shard
 from maou.sources.local import find_shards, hcpe_kind
 from maou.sources.opening import open_source
 
@@ -27,6 +30,46 @@ class Task(NamedTuple):
     shard: int
     start: int
     stop: int
+
+
+class Piece(NamedTuple):
+    """The rows of a task in memory, to be entered here or on another machine."""
+
+    excluded: bool
+    path: str
+    start: int
+    rows: Rows
+
+    def entered(self) -> tuple[Entries, Ids]:
+        """Make entries of the rows, with their ids.
+
+        Raises:
+            DataError: a row is no sample; the message names file and row.
+        """
+        try:
+            return enter_excluded(self.rows) if self.excluded else enter_rows(self.rows)
+        except ValueError as error:
+            row, reason = error.args
+            raise DataError(
+                f"{self.path}: row {self.start + row}: {reason}; remove the row, or "
+                "write the shard again"
+            ) from error
+
+    def sides(self, held: npt.NDArray[np.bool_]) -> list[Entries]:
+        """Add the rows up, those to train on and those held out; for sorted runs.
+
+        What is left out counts for both sides and stands with the first.
+
+        Args:
+            held: which rows are held out, bool [n]; of no use for what is left out.
+
+        Raises:
+            DataError: as `entered` does.
+        """
+        entries, ids = self.entered()
+        if self.excluded:
+            return [combined(entries, ids), entries[:0]]
+        return [combined(entries[side], ids[side]) for side in (~held, held)]
 
 
 class Input:
@@ -88,26 +131,16 @@ class Input:
                     ]
         return tasks
 
-    def entered(self, task: Task) -> tuple[Entries, Ids]:
-        """Read the rows of a task as entries with their ids.
+    def read(self, task: Task) -> Piece:
+        """Read the rows of a task.
 
         Raises:
-            DataError: a row is no sample; the message names file and row.
+            DataError: the file cannot be read.
         """
         shard = (self.excluded if task.excluded else self.shards)[task.shard]
-        try:
-            if isinstance(shard, PreprocessShard):
-                return enter_excluded(shard.codes(task.start, task.stop))
-            rows = shard.read(task.start, task.stop)
-            return enter_excluded(rows) if task.excluded else enter_rows(rows)
-        except ValueError as error:
-            if isinstance(error, DataError):
-                raise
-            row, reason = error.args
-            raise DataError(
-                f"{shard.path}: row {task.start + row}: {reason}; remove the row, or "
-                "write the shard again"
-            ) from error
+        read = shard.codes if isinstance(shard, PreprocessShard) else shard.read
+        rows = read(task.start, task.stop)
+        return Piece(task.excluded, str(shard.path), task.start, rows)
 
 
 def open_excluded(path: Path) -> list[Shard | PreprocessShard]:
