@@ -19,6 +19,7 @@ from maou.sources.object_store import (
     fail,
     missing_extra,
 )
+from maou.sources.secrecy import cap_sdk_logs
 
 _LOGIN = (
     "Log in again (gcloud auth application-default login), or name a service account's "
@@ -45,6 +46,7 @@ class GCSDataSource:
             from requests.adapters import HTTPAdapter
         except ImportError as error:
             raise missing_extra("--input-gcs", "gcp") from error
+        cap_sdk_logs()
         self.bucket = bucket
         with _plain_errors(f"gs://{bucket}"):
             # Reading a bucket needs no project; this name is how the SDK says so.

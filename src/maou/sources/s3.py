@@ -22,6 +22,7 @@ from maou.sources.object_store import (
     md5_of_hex,
     missing_extra,
 )
+from maou.sources.secrecy import cap_sdk_logs
 
 _LOGIN = "Log in again (aws sso login, aws configure), or name a profile in AWS_PROFILE"
 
@@ -43,6 +44,7 @@ class S3DataSource:
             from botocore.config import Config
         except ImportError as error:
             raise missing_extra("--input-s3", "aws") from error
+        cap_sdk_logs()
         self.bucket = bucket
         config = Config(
             connect_timeout=CONNECT_TIMEOUT,
