@@ -109,7 +109,7 @@ class BigQueryServer:
 
     def close(self) -> None:
         self.proxy.close()
-        self._process.terminate()
+        self._process.kill()  # it keeps nothing
         self._process.wait()
 
 

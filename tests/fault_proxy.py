@@ -36,6 +36,7 @@ class Request:
     path: str
     begin: str
     is_read: bool
+    sent: bytes = b""
 
 
 @dataclass
@@ -115,7 +116,9 @@ class FaultProxy:
         sent = handler.rfile.read(length)
         is_read = handler.command == "GET" and self.is_read(handler.path)
         begin = handler.headers.get("Range", "")
-        self.requests.append(Request(handler.command, handler.path, begin, is_read))
+        self.requests.append(
+            Request(handler.command, handler.path, begin, is_read, sent)
+        )
         fault = self._take(is_read)
         if fault.before is not None:
             fault.before()

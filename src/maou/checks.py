@@ -55,6 +55,7 @@ _SAFE_TO_CHANGE = frozenset(
         *("input_path", "stage1_data_path", "stage2_data_path", "stage3_data_path"),
         *("input_gcs", "input_s3", "input_bucket_name", "input_prefix"),
         *("input_data_name", "input_local_cache_dir", "input_local_cache"),
+        *("input_dataset_id", "input_table_name"),
         *("input_max_cached_bytes", "input_max_workers"),
         *("input_cache_mode", "cache_transforms", "loader_timeout", "gpu"),
         *("dataloader_workers", "prefetch_factor", "pin_memory", "detect_anomaly"),
@@ -166,7 +167,7 @@ def _is_random_and_frozen(config: RunConfig) -> bool:
 _STAGE_3_ONLY = frozenset(
     (
         *("input_path", "input_format", "input_file_packed", "input_cache_mode"),
-        *("input_gcs", "input_s3"),
+        *("input_gcs", "input_s3", "input_dataset_id", "input_table_name"),
         *("test_ratio", "epochs", "start_epoch", "compilation", "lr_scheduler"),
         *("early_stopping_patience", "early_stopping_metric"),
         *("freeze_backbone", "trainable_layers", "gce_parameter"),

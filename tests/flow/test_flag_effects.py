@@ -188,6 +188,16 @@ ROWS: dict[str, Row] = {
     "--input-max-workers": idle("--input-max-workers", "1"),
     "--input-enable-bundling": idle("--input-enable-bundling"),
     "--input-bundle-size-gb": idle("--input-bundle-size-gb", "2"),
+    # And what these do with a table is in test_bigquery_source.
+    "--input-dataset-id": Row(
+        ("--input-dataset-id", "x"), says="--input-path and --input-dataset-id both"
+    ),
+    "--input-table-name": Row(
+        ("--input-table-name", "x"), says="--input-path and --input-table-name both"
+    ),
+    "--input-batch-size": idle("--input-batch-size", "5"),
+    "--input-clustering-key": idle("--input-clustering-key", "id"),
+    "--input-partitioning-key-date": idle("--input-partitioning-key-date", "day"),
     "--batch-size": Row(("--batch-size", "25"), steps),
     "--test-ratio": Row(("--test-ratio", "0.99"), rows),
     "--seed": Row(("--seed", "1"), weights),

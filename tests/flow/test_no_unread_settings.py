@@ -13,12 +13,14 @@ from types import FrameType
 
 import pytest
 
+from bigquery_tables import hcpe_table
 from maou.checks import changed_settings, warnings_for
 from maou.cli.main import run
 from maou.config import RUN_SETTINGS, RunConfig
 from maou.config_file import write_config
 from maou.model.config import ModelConfig
 from maou.settings import as_plain, settings_of
+from maou.sources.bigquery_schema import HCPE_COLUMNS
 
 TALKERS = ("maou.checks", "maou.plan", "maou.config_file", "maou.settings", "maou.cli.")
 """Modules that read settings without acting on them."""
@@ -73,6 +75,8 @@ SOFT = ("--input-format", "preprocess", "--input-path", "{root}/soft", "--epoch"
 CLOUD = ("--input-s3", "--input-bucket-name", "positions", "--input-prefix", "sets")
 CLOUD += ("--input-data-name", "hcpe", "--input-local-cache-dir", "{root}/cache")
 CLOUD += ("--input-enable-bundling",)
+TABLE = ("--input-dataset-id", "shogi", "--input-table-name", "unread")
+TABLE += ("--input-local-cache-dir", "{root}/cache", "--input-clustering-key", "id")
 STAGES = ("--stage1-data-path", "{root}/stage1", "--stage1-max-epochs", "1")
 STAGES += ("--stage2-data-path", "{root}/stage2", "--stage2-max-epochs", "1")
 STAGES += ("--stage3-data-path", "{root}/soft", "--input-file-packed", "--epoch", "1")
@@ -90,6 +94,7 @@ MODES: dict[str, tuple[str, ...]] = {
     "mlp-mixer": (*MIXER, *HCPE, "--gpu", "cpu", "--dry-run"),
     "stages": ("--stage", "all", *TINY, *STAGES, "--dry-run"),
     "a cloud source": ("--dry-run", *TINY, *CLOUD),
+    "a table": ("--dry-run", *TINY, *TABLE),
     "stage 1": ("--stage", "1", *TINY, *STAGES),
 }
 
@@ -113,9 +118,11 @@ def _make_data(root: Path, rows) -> None:
 
 @pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
 def test_every_setting_is_read_by_what_acts_on_it(
-    tmp_path, selfplay_rows, capfd, store
+    tmp_path, selfplay_rows, capfd, store, bigquery
 ):
     _make_data(tmp_path, selfplay_rows)
+    bigquery.create("unread", HCPE_COLUMNS[:6], clustering_fields=["id"])
+    bigquery.append("unread", hcpe_table(selfplay_rows[:200]))
     store.upload(tmp_path / "hcpe", "hcpe")
     places = ("--model-dir", f"{tmp_path}/models", "--log-dir", f"{tmp_path}/logs")
     with _watched() as reads:

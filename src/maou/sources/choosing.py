@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from maou.errors import ConfigError
 from maou.settings import changed_flag, changed_in, settings_of
-from maou.sources.config import CLOUD, InputConfig, RecordInputConfig
+from maou.sources.config import BIGQUERY, CLOUD, InputConfig, RecordInputConfig
 
 Idle = dict[str, tuple[bool, str]]
 """For each flag, whether it has no effect, and why."""
@@ -36,8 +36,23 @@ def check_choice(
         raise ConfigError(f"{' and '.join(given)} {each} name {what}; give one of them")
     missing = config.missing_partners()
     if missing:
-        raise ConfigError(f"--input-{config.provider} also needs {', '.join(missing)}")
+        raise ConfigError(f"{given[0]} also needs {', '.join(missing)}")
+    if isinstance(config, RecordInputConfig):
+        _check_paging(config)
     return bool(given)
+
+
+def _check_paging(config: RecordInputConfig) -> None:
+    """Check that there is one way to page a table.
+
+    Raises:
+        ConfigError: there are two.
+    """
+    if None not in (config.input_clustering_key, config.input_partitioning_key_date):
+        raise ConfigError(
+            "--input-clustering-key and --input-partitioning-key-date both say how to "
+            "page the table; give one of them"
+        )
 
 
 def require_choice(config: InputConfig, what: str) -> None:
@@ -53,27 +68,50 @@ def require_choice(config: InputConfig, what: str) -> None:
     if not check_choice(config):
         raise ConfigError(
             f"{config.local_flag}: is required; name {what}, or a cloud store with "
-            "--input-gcs or --input-s3"
+            f"{_stores(config)}"
         )
+
+
+def _stores(config: InputConfig) -> str:
+    """List the flags that name a cloud store."""
+    if isinstance(config, RecordInputConfig):
+        return "--input-gcs, --input-s3 or --input-dataset-id"
+    return "--input-gcs or --input-s3"
 
 
 def idle_settings(config: InputConfig) -> Idle:
     """Tell for each flag of a cloud source whether it is idle, and why."""
     none = config.provider is None
-    without = "there is no cloud source (--input-gcs or --input-s3)"
+    without = f"there is no cloud source ({_stores(config)})"
     idle = {
         changed_flag(bound): (none, without)
         for bound in settings_of(type(config))
         if bound.setting.group == CLOUD and bound.flag not in config.sources()
     }
-    if none:
-        return idle
-    if not config.input_local_cache:
+    if not none and not config.input_local_cache:
         reason = "--no-input-local-cache keeps nothing"
         idle["--input-max-cached-bytes"] = (True, reason)
-    if isinstance(config, RecordInputConfig) and not config.input_enable_bundling:
+    if not isinstance(config, RecordInputConfig):
+        return idle
+    if not none and not config.input_enable_bundling:
         reason = "it needs --input-enable-bundling"
         idle["--input-bundle-size-gb"] = (True, reason)
+    return {**idle, **_idle_with_tables(config)}
+
+
+def _idle_with_tables(config: RecordInputConfig) -> Idle:
+    """Tell what has no effect without a table of BigQuery, or with one."""
+    if config.provider != BIGQUERY:
+        flags = ("batch-size", "clustering-key", "partitioning-key-date")
+        reason = "there is no table (--input-dataset-id)"
+        return {f"--input-{flag}": (True, reason) for flag in flags}
+    others = ("bucket-name", "prefix", "data-name", "enable-bundling", "bundle-size-gb")
+    reason = "the source is a table (--input-dataset-id)"
+    idle = {f"--input-{flag}": (True, reason) for flag in others}
+    if config.input_local_cache_dir is None:
+        reason = "without --input-local-cache-dir nothing is kept"
+        idle["--no-input-local-cache"] = (True, reason)
+        idle["--input-max-cached-bytes"] = (True, reason)
     return idle
 
 

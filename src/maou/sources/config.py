@@ -8,6 +8,7 @@ from maou.settings import STAGES, Settings, setting
 
 GROUP = "Input"
 CLOUD = "Input from a cloud store"
+FROM_BIGQUERY = "Input from BigQuery"
 
 HCPE, PREPROCESS = INPUT_FORMATS = ("hcpe", "preprocess")
 HCPE_SUFFIXES = ".hcpe, .hcpe3, .psv, .bin, .npy, .feather"
@@ -17,6 +18,7 @@ CACHE_MODES = ("file", "memory", "mmap")
 
 GCS, S3 = "gcs", "s3"
 _SCHEMES = {GCS: "gs", S3: "s3"}
+BIGQUERY = "bigquery"
 
 GB = 1_000_000_000
 
@@ -91,7 +93,11 @@ class InputConfig(Settings):
         shown_default="no limit",
     )
     input_max_workers: int = setting(
-        8, "Objects fetched at a time.", CLOUD, minimum=1, maximum=256
+        8,
+        "Objects fetched at a time, or streams of BigQuery's rows.",
+        CLOUD,
+        minimum=1,
+        maximum=256,
     )
 
     @property
@@ -153,6 +159,75 @@ class RecordInputConfig(InputConfig):
     input_bundle_size_gb: float = setting(
         1.0, "About how large a bundle gets, in 10^9 bytes.", CLOUD, above=0
     )
+    input_dataset_id: str | None = setting(
+        None,
+        "Read the rows of a table of BigQuery (extra gcp): its data set, as DATASET or "
+        "PROJECT.DATASET. Needs --input-table-name.",
+        FROM_BIGQUERY,
+        metavar="NAME",
+    )
+    input_table_name: str | None = setting(
+        None,
+        "The table in the data set. Needs --input-dataset-id.",
+        FROM_BIGQUERY,
+        metavar="NAME",
+    )
+    input_batch_size: int = setting(
+        1_000_000,
+        "Rows of a local shard that the table's rows are kept in (of dense preprocess "
+        "records at most 100,000), and about the rows of a page.",
+        FROM_BIGQUERY,
+        minimum=1,
+        metavar="ROWS",
+    )
+    input_clustering_key: str | None = setting(
+        None,
+        "Read the table in pages, by ranges of this column (text, whole numbers or "
+        "dates), the first by which it is clustered.",
+        FROM_BIGQUERY,
+        metavar="COLUMN",
+    )
+    input_partitioning_key_date: str | None = setting(
+        None,
+        "Read the table in pages, by ranges of this column of dates, by which it is "
+        "partitioned. Not together with --input-clustering-key.",
+        FROM_BIGQUERY,
+        metavar="COLUMN",
+    )
+
+    @property
+    def provider(self) -> str | None:
+        """The store that is asked for: `gcs`, `s3`, `bigquery` or None."""
+        in_table = (
+            self.input_dataset_id is not None or self.input_table_name is not None
+        )
+        return super().provider or (BIGQUERY if in_table else None)
+
+    @property
+    def place(self) -> str:
+        """Where the input is, for people: a path, a URL or a table."""
+        if self.provider != BIGQUERY:
+            return super().place
+        return f"BigQuery {self.input_dataset_id}.{self.input_table_name}"
+
+    def sources(self) -> list[str]:
+        """List the flags that name a source, as they were given."""
+        named = {
+            "--input-dataset-id": self.input_dataset_id is not None,
+            "--input-table-name": self.input_dataset_id is None
+            and self.input_table_name is not None,
+        }
+        return super().sources() + [flag for flag, given in named.items() if given]
+
+    def missing_partners(self) -> list[str]:
+        """List the flags that a cloud source needs and that were not given."""
+        if self.provider != BIGQUERY:
+            return super().missing_partners()
+        named = {
+            "--input-dataset-id": not self.input_dataset_id,
+            "--input-table-name": not self.input_table_name,
+        }
+        return [flag for flag, missing in named.items() if missing]
 
 
 @dataclass(frozen=True)

@@ -113,16 +113,19 @@ class Kind(Generic[S]):
         suffixes: what their files end in.
         open: opens one.
         instead: what to say of a source without them that has files of a suffix.
+        form: what they hold where they are the rows of a table: `hcpe`, `packed` or
+            `dense`.
     """
 
     suffixes: tuple[str, ...]
     open: Callable[[Path], S]
     instead: Mapping[str, str] = field(default_factory=dict)
+    form: str = ""
 
 
 def hcpe_kind() -> Kind[Shard]:
     """Describe shards of hcpe records."""
-    return Kind(tuple(HCPE_CONTAINERS), open_hcpe_shard)
+    return Kind(tuple(HCPE_CONTAINERS), open_hcpe_shard, form="hcpe")
 
 
 def preprocess_kind(packed: bool) -> Kind[PreprocessShard]:
@@ -131,6 +134,7 @@ def preprocess_kind(packed: bool) -> Kind[PreprocessShard]:
         tuple(sorted({suffix for suffix, _ in PREPROCESS_CONTAINERS})),
         lambda file: open_preprocess_shard(file, packed),
         dict.fromkeys(GAME_SUFFIXES, HCPE_REMEDY),
+        "packed" if packed else "dense",
     )
 
 

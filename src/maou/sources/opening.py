@@ -6,7 +6,7 @@ from typing import TypeVar
 from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Shard
 from maou.sources.choosing import require_choice
-from maou.sources.config import HCPE_SUFFIXES, RecordInputConfig
+from maou.sources.config import BIGQUERY, HCPE_SUFFIXES, RecordInputConfig
 from maou.sources.local import Kind, ShardSet, open_kind
 from maou.sources.remote import open_remote_shards
 
@@ -33,6 +33,10 @@ def open_source(
         DataError: nothing there, or a file is not what it should be.
     """
     require_choice(config, f"a file or folder of shards ({HCPE_SUFFIXES})")
+    if config.provider == BIGQUERY:
+        from maou.sources.bigquery_shards import open_bigquery_shards
+
+        return open_bigquery_shards(config, kind, tell)
     if config.provider is not None:
         return open_remote_shards(config, kind, tell)
     assert config.input_path is not None, "checked before"

@@ -16,6 +16,8 @@ from maou.evaluation.config import EvaluateConfig
 from maou.sources.choosing import warnings_for
 from maou.sources.config import SourceConfig, StageSourceConfig
 from maou.sources.gcs import GCSDataSource
+from maou.sources.local import hcpe_kind
+from maou.sources.opening import open_source
 from maou.sources.s3 import S3DataSource
 
 PARTNERS = {
@@ -81,7 +83,8 @@ def test_every_command_that_reads_has_the_same_rules(cls):
     local = cls.local_flag
     assert made(input_path="x").place == "x"
     assert made(input_s3=True, **PARTNERS).place == "s3://b/d"
-    with pytest.raises(ConfigError, match=rf"{local}: is required; .* --input-s3$"):
+    says = rf"{local}: is required; .* --input-s3( or --input-dataset-id)?$"
+    with pytest.raises(ConfigError, match=says):
         made()
     with pytest.raises(ConfigError, match=f"{local} and --input-gcs both name the in"):
         made(input_path="x", input_gcs=True, **PARTNERS)
@@ -115,10 +118,55 @@ def test_a_missing_extra_comes_with_the_install_line(
     )
 
 
+TABLE = {"input_dataset_id": "d", "input_table_name": "t"}
+
+
+def test_a_table_is_a_source_like_the_others():
+    check_sources(RunConfig(SourceConfig(**TABLE)))
+    assert SourceConfig(**TABLE).place == "BigQuery d.t"
+    for name, other in (("dataset-id", "table-name"), ("table-name", "dataset-id")):
+        one = SourceConfig(**{"input_" + name.replace("-", "_"): "x"})
+        says = f"--input-{name} also needs --input-{other}$"
+        with pytest.raises(ConfigError, match=says):
+            check_sources(RunConfig(one))
+    with pytest.raises(ConfigError, match="--input-s3 and --input-dataset-id both"):
+        check_sources(RunConfig(SourceConfig(input_s3=True, **PARTNERS, **TABLE)))
+    pages = {"input_clustering_key": "a", "input_partitioning_key_date": "b"}
+    with pytest.raises(ConfigError, match="both say how to page the table"):
+        check_sources(RunConfig(SourceConfig(**TABLE, **pages)))
+
+
+def test_what_does_nothing_for_a_table_is_said():
+    idle = {
+        "input_prefix": "x",
+        "input_enable_bundling": True,
+        "input_local_cache": False,
+        "input_max_cached_bytes": 5,
+    }
+    said = warnings_for(SourceConfig(**TABLE, **idle, input_batch_size=5))
+    flags = [line.split(" has no effect")[0] for line in said]
+    assert sorted(flags) == [
+        *("--input-enable-bundling", "--input-max-cached-bytes", "--input-prefix"),
+        "--no-input-local-cache",
+    ]
+    kept = {"input_local_cache_dir": "x", "input_max_cached_bytes": 5}
+    assert warnings_for(SourceConfig(**TABLE, **kept, input_max_workers=2)) == []
+
+
+def test_a_missing_extra_of_a_table_comes_with_the_install_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.cloud", None)
+    with pytest.raises(ConfigError) as caught:
+        open_source(SourceConfig(**TABLE), hcpe_kind())
+    assert str(caught.value) == (
+        "--input-dataset-id: needs the extra gcp; install it with pip install "
+        "'maou[gcp]' or poetry install -E gcp"
+    )
+
+
 def test_reading_data_imports_no_sdk_before_it_is_asked_for():
     code = (
         "import sys, maou.data.pipeline; "
-        "print([m for m in ('boto3', 'botocore', 'google.cloud.storage') "
+        "print([m for m in ('boto3', 'botocore', 'google', 'grpc') "
         "if m in sys.modules])"
     )
     done = subprocess.run(

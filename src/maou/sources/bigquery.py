@@ -1,0 +1,376 @@
+"""A table of BigQuery (extra `gcp`): what it is, and its rows as Arrow batches.
+
+Credentials and project come from Google's application default chain alone:
+environment, gcloud, service account. BIGQUERY_EMULATOR_HOST names an emulator, as for
+Google's SDK, and BIGQUERY_STORAGE_EMULATOR_HOST (`host:port`) its Storage API, for
+which the SDK has no variable; no credentials are sent there.
+
+Rows come by the Storage Read API, in several streams at a time, or else by a query and
+its pages. Both read the table as it was at one moment, and neither keeps an order.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from maou.errors import RemoteError
+from maou.sources.bigquery_errors import NoAccessError, plain_errors
+from maou.sources.bigquery_pages import Page, TableName, Value, group_values
+from maou.sources.bigquery_schema import Column, column_of
+from maou.sources.fetch import DEFAULT_RETRIES, Retries
+from maou.sources.object_store import READ_TIMEOUT, TransientError, missing_extra
+from maou.sources.streams import merged
+
+T = TypeVar("T")
+
+STREAM_SECONDS = 600
+"""After so long a stream is asked for anew, from the row where it was."""
+
+_QUERY_SECONDS = 600
+_LEAST_BILLED = 10 << 20
+"""BigQuery bills at least 10 MiB for each table of a query."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it was when it was asked for.
+
+    Attributes:
+        path: its full name.
+        kind: `TABLE`, `VIEW` and so on.
+        columns: its columns.
+        rows, bytes: its size, without rows that are still in the streaming buffer.
+        version: what changes with its content.
+        is_settled: whether `rows` and `version` tell everything, that is, whether no
+            rows are in the streaming buffer.
+        snapshot: the moment of which its rows are read, microseconds since 1970.
+        partition: the date column it is partitioned by, empty if there is none.
+        clustering: the columns it is clustered by.
+    """
+
+    path: str
+    kind: str
+    columns: tuple[Column, ...]
+    rows: int
+    bytes: int
+    version: str
+    is_settled: bool
+    snapshot: int
+    partition: str
+    clustering: tuple[str, ...]
+
+
+class BigQueryDataSource:
+    """One table of BigQuery."""
+
+    provider = "bigquery"
+
+    def __init__(
+        self, name: TableName, streams: int, retries: Retries = DEFAULT_RETRIES
+    ) -> None:
+        """Make a client; no request is sent.
+
+        Args:
+            name: the table.
+            streams: how many streams to read at a time.
+            retries: what to do when a request fails.
+
+        Raises:
+            ConfigError: google-cloud-bigquery is not installed.
+            RemoteError: there are no credentials, or no project.
+        """
+        try:
+            from google.cloud import bigquery
+        except ImportError as error:
+            raise missing_extra("--input-dataset-id", "gcp") from error
+        self._streams, self._retries = streams, retries
+        self.where = f"BigQuery {name.dataset}.{name.table}"
+        self._credentials, project = self._authenticated()
+        with plain_errors(self.where):
+            self._client: Any = bigquery.Client(project, self._credentials)
+        self.project = project
+        self.name = name
+        self.path = name.path(project)
+        self.where = f"BigQuery {self.path}"
+        self.by_storage = True
+        self.remark = ""
+
+    def _authenticated(self) -> tuple[Any, str]:
+        """Find the credentials and the project that pays."""
+        import google.auth
+        from google.auth.credentials import AnonymousCredentials
+
+        if os.environ.get("BIGQUERY_EMULATOR_HOST"):
+            credentials: Any = AnonymousCredentials()
+            project = os.environ.get("GOOGLE_CLOUD_PROJECT")
+        else:
+            with plain_errors(self.where):
+                credentials, project = google.auth.default(scopes=[_SCOPE])
+        if not project:
+            raise RemoteError(
+                f"{self.where}: no project to work in; name it in GOOGLE_CLOUD_PROJECT "
+                "(or gcloud config set project)"
+            )
+        return credentials, project
+
+    def describe(self) -> Table:
+        """Ask what the table is, and fix the moment of which its rows are read.
+
+        Raises:
+            RemoteError: it cannot be had.
+        """
+        # Before the question: then the answer is about what is read.
+        now = time.time_ns() // 1000
+        found: Any = self._asked(
+            lambda: self._client.get_table(self.path, retry=None, timeout=READ_TIMEOUT)
+        )
+        changed = (found.modified - _EPOCH) // timedelta(microseconds=1)
+        is_settled = found.streaming_buffer is None
+        snapshot = max(now, changed + 1000)
+        version = f"{found.etag} {changed} {found.num_rows} {found.num_bytes}"
+        partitioning = found.time_partitioning
+        partition = ""
+        if partitioning is not None:
+            partition = partitioning.field or "_PARTITIONDATE"
+        return Table(
+            path=self.path,
+            kind=found.table_type or "TABLE",
+            columns=tuple(column_of(field.to_api_repr()) for field in found.schema),
+            rows=found.num_rows or 0,
+            bytes=found.num_bytes or 0,
+            version=version if is_settled else f"{version} {snapshot}",
+            is_settled=is_settled,
+            snapshot=snapshot,
+            partition=partition,
+            clustering=tuple(found.clustering_fields or ()),
+        )
+
+    def pages(self, table: Table, column: str, target: int) -> Iterator[Page]:
+        """Ask for the values of a column, and join them into pages.
+
+        Args:
+            table: the table.
+            column: the column.
+            target: about how many rows a page has.
+
+        Raises:
+            RemoteError: it cannot be had.
+        """
+        sql = _select(f"`{column}` AS value, COUNT(*) AS amount", table)
+        sql += " GROUP BY value ORDER BY value"
+        batches = self._queried(table, sql, [], 50_000)
+        counts: Iterator[tuple[Value | None, int]] = (
+            (value, amount)
+            for batch in batches
+            for value, amount in zip(
+                *(c.to_pylist() for c in batch.columns), strict=True
+            )
+        )
+        return group_values(column, counts, target)
+
+    def read(
+        self, table: Table, page: Page, columns: Sequence[str], page_rows: int
+    ) -> Iterator[Any]:
+        """Read rows, as record batches in no particular order.
+
+        Args:
+            table: the table.
+            page: which rows.
+            columns: the columns to read.
+            page_rows: the most rows of one page where rows come in pages.
+
+        Raises:
+            RemoteError: they cannot be had.
+        """
+        if self.by_storage:
+            try:
+                schema, streams = self._session(table, page, columns)
+            except (NoAccessError, ImportError) as error:
+                self.by_storage = False
+                self.remark = f"no Storage Read API ({error}): read by a query's pages"
+            else:
+                readers = [self._stream(schema, name) for name in streams]
+                yield from merged(readers, self._streams)
+                return
+        sql = _select(", ".join(f"`{name}`" for name in columns), table)
+        condition = page.condition("@low", "@high")
+        if condition:
+            sql += f" WHERE {condition}"
+        values = [] if page.low is None else [("low", page.low), ("high", page.high)]
+        yield from self._queried(table, sql, values, page_rows)
+
+    def _asked(self, request: Callable[[], T]) -> T:
+        """Send a request, again where that may help."""
+        reason = ""
+        for failures in range(1, self._retries.attempts + 1):
+            try:
+                with plain_errors(self.where):
+                    return request()
+            except TransientError as error:
+                reason = str(error)
+                if failures < self._retries.attempts:
+                    time.sleep(self._retries.wait(failures))
+        raise self._retries.gave_up(self.where, reason)
+
+    def _session(
+        self, table: Table, page: Page, columns: Sequence[str]
+    ) -> tuple[Any, list[str]]:
+        """Ask the Storage API for streams; give their schema and names.
+
+        Raises:
+            ImportError, NoAccessError: there is no such API for us.
+        """
+        from google.cloud.bigquery_storage_v1 import types
+
+        client = self._storage()
+        options: Any = types.ReadSession.TableReadOptions(
+            selected_fields=list(columns), row_restriction=page.restriction()
+        )
+        compression = types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
+        options.arrow_serialization_options.buffer_compression = compression
+        moment = _EPOCH + timedelta(microseconds=table.snapshot)
+        project, dataset, name = self.path.rsplit(".", 2)
+        wanted = types.ReadSession(
+            table=f"projects/{project}/datasets/{dataset}/tables/{name}",
+            data_format=types.DataFormat.ARROW,
+            read_options=options,
+            table_modifiers=types.ReadSession.TableModifiers(snapshot_time=moment),
+        )
+        session: Any = self._asked(
+            lambda: client.create_read_session(
+                parent=f"projects/{self.project}",
+                read_session=wanted,
+                max_stream_count=self._streams,
+                retry=None,
+                timeout=READ_TIMEOUT,
+            )
+        )
+        names = [stream.name for stream in session.streams]
+        if not names:
+            return None, []
+        return pa.ipc.read_schema(
+            pa.py_buffer(session.arrow_schema.serialized_schema)
+        ), names
+
+    def _storage(self) -> Any:
+        """Make a client of the Storage API.
+
+        Raises:
+            ImportError: google-cloud-bigquery-storage is not installed.
+            NoAccessError: the emulator has none.
+        """
+        if not hasattr(self, "_reader"):
+            from google.cloud.bigquery_storage_v1.services import big_query_read
+
+            if os.environ.get("BIGQUERY_EMULATOR_HOST"):
+                import grpc
+
+                host = os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST")
+                if not host:
+                    raise NoAccessError("BIGQUERY_STORAGE_EMULATOR_HOST is not set")
+                transport = big_query_read.BigQueryReadClient.get_transport_class()
+                channel = grpc.insecure_channel(host)
+                made = big_query_read.BigQueryReadClient(
+                    transport=transport(channel=channel)
+                )
+            else:
+                made = big_query_read.BigQueryReadClient(credentials=self._credentials)
+            self._reader: Any = made
+        return self._reader
+
+    def _stream(self, schema: Any, name: str) -> Iterator[Any]:
+        """Read a stream to its end, going on at the row where it broke off."""
+        done, failures = 0, 0
+        while True:
+            begin = done
+            try:
+                with plain_errors(self.where):
+                    for answer in self._reader.read_rows(
+                        read_stream=name,
+                        offset=done,
+                        retry=None,
+                        timeout=STREAM_SECONDS,
+                    ):
+                        data = answer.arrow_record_batch.serialized_record_batch
+                        batch = pa.ipc.read_record_batch(pa.py_buffer(data), schema)
+                        done += batch.num_rows
+                        yield batch
+            except TransientError as error:
+                failures = 1 if done > begin else failures + 1
+                if failures >= self._retries.attempts:
+                    raise self._retries.gave_up(self.where, error) from None
+                time.sleep(self._retries.wait(failures))
+            else:
+                return
+
+    def _queried(
+        self,
+        table: Table,
+        sql: str,
+        values: Sequence[tuple[str, Value | None]],
+        page_rows: int,
+    ) -> Iterator[Any]:
+        """Run a query; read its rows page by page."""
+        from google.cloud import bigquery
+
+        config = bigquery.QueryJobConfig(
+            # No query of ours can cost more than the whole table.
+            maximum_bytes_billed=max(table.bytes, _LEAST_BILLED),
+            query_parameters=[
+                bigquery.ScalarQueryParameter(name, _parameter_type(value), value)
+                for name, value in values
+            ],
+        )
+        job: Any = None
+        done, failures = 0, 0
+        while True:
+            begin = done
+            try:
+                if job is None or job.error_result:
+                    job = self._started(sql, config)
+                with plain_errors(self.where):
+                    found = job.result(
+                        page_size=page_rows,
+                        start_index=done,
+                        retry=None,
+                        timeout=_QUERY_SECONDS,
+                        job_retry=None,
+                    )
+                    for batch in found.to_arrow_iterable():
+                        done += batch.num_rows
+                        yield batch
+            except TransientError as error:
+                failures = 1 if done > begin else failures + 1
+                if failures >= self._retries.attempts:
+                    raise self._retries.gave_up(self.where, error) from None
+                time.sleep(self._retries.wait(failures))
+            else:
+                return
+
+    def _started(self, sql: str, config: Any) -> Any:
+        """Start a query."""
+        return self._asked(
+            lambda: self._client.query(
+                sql, config, retry=None, timeout=READ_TIMEOUT, job_retry=None
+            )
+        )
+
+
+def _select(what: str, table: Table) -> str:
+    """Begin a query of the table as it was at the snapshot; all names are checked."""
+    moment = f"TIMESTAMP_MICROS({table.snapshot})"
+    return f"SELECT {what} FROM `{table.path}` FOR SYSTEM_TIME AS OF {moment}"  # noqa: S608
+
+
+def _parameter_type(value: Value | None) -> str:
+    if isinstance(value, str):
+        return "STRING"
+    return "INT64" if isinstance(value, int) else "DATE"
