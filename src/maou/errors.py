@@ -56,3 +56,14 @@ class Interrupted(BaseException):
         self.number = number
         self.exit_code = 128 + number
         self.is_explained = bool(message)
+
+
+class BugError(MaouError, AssertionError):
+    """A contradiction within maou itself; what it computed is not to be trusted."""
+
+    def __init__(self, found: str) -> None:
+        """Take what contradicts what, with the numbers."""
+        super().__init__(
+            f"a bug in maou: {found}. Nothing was saved since the last checkpoint; "
+            "please report this with the run's run.toml"
+        )

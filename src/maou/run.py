@@ -39,6 +39,7 @@ from maou.run_folders import GO_ON_AGAIN, RunFolders, make_folders
 from maou.settings import as_plain
 from maou.stages import Stage, stages_of
 from maou.train.device import Compute, resolve_compute
+from maou.train.events import Event
 from maou.train.hooks import Hook
 from maou.train.interrupts import Interrupts
 from maou.train.loop import Trainer
@@ -62,7 +63,9 @@ class Prepared:
     def state(self) -> TrainState:
         """Begin: the network and a fresh optimiser."""
         parameters = self.network.named_parameters()
-        return TrainState(self.network, build_optimizer(parameters, self.stage.optim))
+        optimizer = build_optimizer(parameters, self.stage.optim)
+        scaler = self.trainer.compute.scaler()
+        return TrainState(self.network, optimizer, scaler=scaler)
 
 
 def learn(
@@ -94,7 +97,7 @@ def learn(
             process trains in the run's folders, or they cannot be written to.
         Interrupted: a signal came; the message says how to go on.
     """
-    compute = resolve_compute(config.train.gpu)
+    compute = resolve_compute(config.train.gpu, config.train.precision)
     check_sources(config)
     stages = stages_of(config)
     if resume is not None:
@@ -149,6 +152,9 @@ def _run_stages(
                     notes = go_on_from(resume, state, metrics, kept)
                 for note in notes:
                     reporter.note(note)
+                prepared.trainer.take_place(
+                    state, same_data=_same_data(resume, prepared.data)
+                )
             resume = None
             summary = _run(prepared, state, folders.of_stage(prepared.stage), reporter)
             reporter.finished(summary)
@@ -225,13 +231,17 @@ def _require_same_data(resume: ResumePoint, data: TrainingData) -> None:
     Raises:
         ConfigError: the fingerprints differ.
     """
-    found = data.shards.fingerprint()
-    if found != resume.fingerprint:
+    if not _same_data(resume, data):
+        found = data.shards.fingerprint()
         raise ConfigError(
             f"--resume-from {resume.folder}: the data has changed (fingerprint {found},"
             f" the run began with {resume.fingerprint}); restore it, or give "
             "--allow-changed-data to go on with what is there"
         )
+
+
+def _same_data(resume: ResumePoint, data: TrainingData) -> bool:
+    return data.shards.fingerprint() == resume.fingerprint
 
 
 def _run(
@@ -275,6 +285,7 @@ def _run(
         checkpoint=folders.models / BEST,
         tensorboard=folders.logs,
         onnx=_export(folders.models, prepared.data) if exports else None,
+        numbers=state.numbers,
     )
 
 
@@ -330,12 +341,15 @@ def _try_one_batch(prepared: Prepared) -> DryRun:
 
 @dataclass(frozen=True)
 class _Epochs(Hook):
-    """Passes epochs to the reporter."""
+    """Passes epochs and events to the reporter."""
 
     reporter: Reporter
 
     def on_start(self, state: TrainState, before: Metrics) -> None:
         self.reporter.epoch(0, before, frozenset())
+
+    def on_event(self, state: TrainState, event: Event) -> None:
+        self.reporter.event(event)
 
     def on_epoch(
         self, state: TrainState, metrics: Metrics, best: frozenset[str]

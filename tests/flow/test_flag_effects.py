@@ -226,7 +226,11 @@ ROWS: dict[str, Row] = {
     "--early-stopping-metric": Row(
         ("--early-stopping-metric", "value"), says="it needs --early-stopping-patience"
     ),
+    "--skip-loss-spikes": Row(
+        ("--skip-loss-spikes", "1.01"), weights, base=("--batch-size", "5")
+    ),
     "--gpu": Row(("--gpu", "meta"), says="meta"),
+    "--precision": Row(("--precision", "bf16"), weights),
     "--compilation": Row(
         ("--compilation", "--dry-run"), says="--compilation  (command line)"
     ),

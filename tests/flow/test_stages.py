@@ -18,9 +18,9 @@ from maou.model.network import LegalMovesNetwork
 from maou.run import prepare_stages
 from maou.sources.config import StageSourceConfig
 from maou.stages import stages_of
+from maou.train.compiled import CompiledForward
 from maou.train.config import StageConfig
 from maou.train.device import resolve_compute
-from maou.train.loop import CompiledForward
 
 TINY = ("--gpu", "cpu", "--resnet-blocks", "1", "--resnet-channels", "8")
 TINY += ("--no-export-onnx",)

@@ -30,6 +30,8 @@ from maou.checkpoint.load import read_checkpoint
 from maou.checkpoint.manifest import verify_manifest
 from maou.checkpoint.save import MODEL, OPTIMIZER, RANDOM
 from maou.errors import CheckpointError
+from maou.train.generators import restore_generators
+from maou.train.numbers import Numbers
 from maou.train.state import Best, TrainState
 from maou.train.task import Metrics
 
@@ -125,17 +127,20 @@ def restore(state: TrainState, folder: Path, metrics: type[Metrics]) -> None:
             by: Best(best["epoch"], metrics(**best["metrics"]), best["step"])
             for by, best in saved["best"].items()
         }
-    except (KeyError, TypeError, ValueError) as error:
+        # Checkpoints of earlier versions have none of these.
+        state.ahead = int(saved.get("ahead", 0))
+        state.micro_batch = saved.get("micro_batch")
+        state.numbers = Numbers(**saved.get("numbers", {}))
+        scaling = saved.get("loss_scaler")
+        if state.scaler is not None and scaling is not None:
+            state.scaler.load_state_dict(scaling)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{folder / STATE}: not a state that training can go on from: {error!r}"
         ) from error
     for group, rate in zip(state.optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
-    for device, generator in _load(folder / RANDOM).items():
-        if device == "cpu":
-            torch.set_rng_state(generator)
-        elif torch.cuda.is_available():
-            torch.cuda.set_rng_state(generator, device)
+    restore_generators(_load(folder / RANDOM))
 
 
 def go_on_from(

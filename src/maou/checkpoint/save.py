@@ -37,6 +37,7 @@ from maou.checkpoint.parts import save_parts
 from maou.files import sync_folder
 from maou.settings import as_plain
 from maou.shogi.labels import LABEL_SCHEME
+from maou.train.generators import generator_states
 from maou.train.state import TrainState
 
 MODEL = "model.safetensors"
@@ -97,15 +98,32 @@ def _write(
 ) -> None:
     """Write all files of a checkpoint into a new folder, durably."""
     folder.mkdir()
-    save_file(_on_cpu(state.network.state_dict()), folder / MODEL)
+    write_state(folder, state, record, generator_states())
     if split:
         save_parts(state.network, folder)
+    seal(folder)
+
+
+def write_state(
+    folder: Path,
+    state: TrainState,
+    record: Mapping[str, Any],
+    generators: Mapping[str, torch.Tensor],
+) -> None:
+    """Write all that training goes on from; no manifest, and nothing is flushed.
+
+    Args:
+        folder: where to.
+        state: what to write.
+        record: the run's settings, for `state.json`.
+        generators: states of torch's generators, by device.
+    """
+    save_file(_on_cpu(state.network.state_dict()), folder / MODEL)
     tensors, groups = optimizer_state(state.optimizer)
     save_file(tensors, folder / OPTIMIZER)
-    save_file(generator_states(), folder / RANDOM)
+    save_file(dict(generators), folder / RANDOM)
     text = json.dumps(_state_json(state, groups, record), indent=2) + "\n"
     (folder / STATE).write_text(text)
-    seal(folder)
 
 
 def optimizer_state(
@@ -135,15 +153,6 @@ def optimizer_state(
     return tensors, groups
 
 
-def generator_states() -> dict[str, torch.Tensor]:
-    """Give the states of torch's generators, which dropout draws from, by device."""
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        for index, state in enumerate(torch.cuda.get_rng_state_all()):
-            states[f"cuda:{index}"] = state
-    return states
-
-
 def _state_json(
     state: TrainState, groups: list[dict[str, Any]], record: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -154,10 +163,14 @@ def _state_json(
         "epoch": state.epoch,
         "step": state.step,
         "batches": state.batches,
+        "ahead": state.ahead,
         "rows": state.rows,
         "before": None if state.before is None else asdict(state.before),
         "best": {by: asdict(best) for by, best in state.best.items()},
         "last": None if state.last is None else asdict(state.last),
+        "micro_batch": state.micro_batch,
+        "numbers": asdict(state.numbers),
+        "loss_scaler": None if state.scaler is None else state.scaler.state_dict(),
         "model": as_plain(state.network.config),
         "heads": state.network.heads,
         "optimizer_groups": groups,

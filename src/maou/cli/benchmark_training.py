@@ -22,7 +22,7 @@ _WITHOUT_EFFECT = frozenset(
     (
         *("log_dir", "tensorboard_histogram_frequency", "tensorboard_histogram_module"),
         *("stage1_threshold", "stage2_threshold"),
-        *("early_stopping_patience", "early_stopping_metric"),
+        *("early_stopping_patience", "early_stopping_metric", "skip_loss_spikes"),
     )
 )
 _RUN = {name: cls for name, cls in RUN_SETTINGS.items() if name != "checkpoint"}

@@ -1,5 +1,6 @@
 """A training run on the terminal: plan, progress lines, result."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
@@ -7,6 +8,8 @@ from maou.cli import console
 
 if TYPE_CHECKING:  # the run's side imports torch; help texts must not
     from maou.logs.report import DryRun, Health, Plan, Summary
+    from maou.train.events import Event
+    from maou.train.numbers import Numbers
     from maou.train.task import Metrics
 
 _ROWS = (
@@ -40,6 +43,9 @@ _SHORT = (
 )
 """What a single line shows, of whatever there is."""
 
+_WARNINGS = 20
+"""So many events of a kind are shown."""
+
 
 def metric_rows(*columns: "Metrics") -> list[tuple[str, ...]]:
     """Lay metrics out: a row each, a column for each set."""
@@ -64,6 +70,7 @@ class TerminalReporter:
         self._origin = origin
         self._bar = console.Bar()
         self._told: set[str] = set()  # what all stages of a run have in common
+        self._events: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -111,6 +118,14 @@ class TerminalReporter:
             f"waiting {health.waiting:.1%}  ETA {console.duration(health.eta)}"
         )
 
+    def event(self, event: "Event") -> None:
+        """Warn, unless there have been very many of its kind."""
+        self._events[event.kind] += 1
+        if self._events[event.kind] <= _WARNINGS:
+            console.warn(event.text)
+        if self._events[event.kind] == _WARNINGS:
+            console.warn("further ones are counted, and written to metrics.jsonl")
+
     def epoch(self, number: int, metrics: "Metrics", best: frozenset[str]) -> None:
         """Show an epoch's validation."""
         when = f"after epoch {number}" if number else "before training"
@@ -142,6 +157,8 @@ class TerminalReporter:
         ]
         if heads:
             console.say(f"best by head {', '.join(heads)} (of {summary.epochs})")
+        if summary.numbers.spikes or summary.numbers.overflows:
+            console.say(f"numbers      {_counts(summary.numbers)}")
         console.say(f"TensorBoard  tensorboard --logdir {summary.tensorboard}")
         console.say(f"checkpoint   {summary.checkpoint}")
         if summary.onnx is not None:
@@ -158,6 +175,14 @@ def _line(values: Mapping[str, object]) -> str:
         f"{title} {form.format(value)}"
         for title, value, form in shown
         if value is not None
+    )
+
+
+def _counts(numbers: "Numbers") -> str:
+    """Say how many steps stood out, and how many were not applied."""
+    return (
+        f"{numbers.spikes:,} loss spikes ({numbers.skipped_spikes:,} of them not "
+        f"applied), {numbers.overflows:,} fp16 overflows (not applied)"
     )
 
 

@@ -47,6 +47,10 @@ class PositionBatch(ABC):
         """Hand counts, own seven then the opponent's, uint8 [B, 14]."""
 
     @abstractmethod
+    def take(self, begin: int, end: int) -> Self:
+        """Copy the positions `begin` to `end` (exclusive), on the CPU."""
+
+    @abstractmethod
     def pin_memory(self) -> Self:
         """Copy to page-locked memory (a DataLoader calls this)."""
 
@@ -111,6 +115,11 @@ class Batch(PlayedBatch):
         """Return the labels, int64 [B]."""
         return self.label_B
 
+    def take(self, begin: int, end: int) -> "Batch":
+        """Copy some positions."""
+        sizes = (_VALUE, _LABEL, N_SQUARES, HAND_SIZE)
+        return Batch(_cut(self.buffer, sizes, begin, end))
+
     def pin_memory(self) -> "Batch":
         """Copy to page-locked memory."""
         return Batch(self.buffer.pin_memory())
@@ -118,6 +127,22 @@ class Batch(PlayedBatch):
     def to(self, device: torch.device) -> "Batch":
         """Move to the device."""
         return Batch(self.buffer.to(device, non_blocking=True))
+
+
+def _cut(buffer: Tensor, sizes: tuple[int, ...], begin: int, end: int) -> Tensor:
+    """Copy some rows of a buffer that holds one field of all rows after the other.
+
+    Args:
+        buffer: uint8 [sum(sizes) * B].
+        sizes: bytes of each field.
+        begin, end: the rows.
+    """
+    count = buffer.shape[0] // sum(sizes)
+    parts, offset = [], 0
+    for size in sizes:
+        parts.append(buffer[offset + begin * size : offset + end * size])
+        offset += size * count
+    return torch.cat(parts)
 
 
 def new_batch(count: int) -> tuple[Batch, Samples]:
@@ -178,6 +203,18 @@ class SoftBatch(PlayedBatch):
         shares_BM = torch.zeros(len(self), N_LABELS, device=share_N.device)
         shares_BM[row_N.long(), label_N.long()] = share_N
         return shares_BM
+
+    def take(self, begin: int, end: int) -> "SoftBatch":
+        """Copy some positions, with their moves."""
+        count = self.moves.shape[0] // _MOVE
+        row_N = self.moves[_SHARE * count : (_SHARE + _ROW) * count].view(torch.int32)
+        ends = torch.tensor([begin, end], dtype=torch.int32)
+        first, after = torch.searchsorted(row_N, ends).tolist()
+        moves = _cut(self.moves, (_SHARE, _ROW, _LABEL), first, after)
+        count = after - first
+        moves[_SHARE * count : (_SHARE + _ROW) * count].view(torch.int32).sub_(begin)
+        sizes = (_VALUE, N_SQUARES, HAND_SIZE)
+        return SoftBatch(_cut(self.positions, sizes, begin, end), moves)
 
     def pin_memory(self) -> "SoftBatch":
         """Copy to page-locked memory."""
@@ -258,6 +295,11 @@ class FlagBatch(PositionBatch):
         bit = torch.arange(8, dtype=torch.uint8, device=packed_BP.device)
         bits_BP8 = (packed_BP[:, :, None] >> bit) & 1
         return bits_BP8.flatten(1)[:, : self.flags].float()
+
+    def take(self, begin: int, end: int) -> "FlagBatch":
+        """Copy some positions."""
+        sizes = (N_SQUARES, HAND_SIZE, -(-self.flags // 8))
+        return FlagBatch(_cut(self.buffer, sizes, begin, end), self.flags)
 
     def pin_memory(self) -> "FlagBatch":
         """Copy to page-locked memory."""

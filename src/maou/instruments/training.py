@@ -155,7 +155,7 @@ def benchmark_training(
         raise ConfigError(
             "--stage all: one stage is measured at a time; give --stage 1, 2 or 3"
         )
-    compute = resolve_compute(config.train.gpu)
+    compute = resolve_compute(config.train.gpu, config.train.precision)
     check_sources(config)
     (stage,) = stages_of(config)
     folder = None
@@ -380,7 +380,7 @@ class _Passes:
             self._prepared.stage.config.logs.health_interval,
             listeners=(),
         )
-        limited = dataclasses.replace(trainer, training=source, laps=laps)
+        limited = dataclasses.replace(trainer, training=source, laps=laps, halve=False)
         health.on_resume(self._state)
         limited.train_epoch(self._state, self._forward, [health, *hooks])
         health.before_validation(self._state)

@@ -3,14 +3,12 @@
 Losses stay on the device between two lines, so that watching does not slow a GPU down.
 """
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 
-from maou.errors import TrainingError
 from maou.logs.report import Health
 from maou.train.hooks import Hook
 from maou.train.state import TrainState
@@ -40,6 +38,11 @@ class HealthHook(Hook):
     _rows: int = 0
     _steps: int = 0
     _sums: torch.Tensor | None = field(default=None, repr=False)
+
+    @property
+    def announced_steps(self) -> int | None:
+        """Optimiser steps of the run, that its lines are shares of."""
+        return self.total_steps
 
     def on_start(self, state: TrainState, before: Metrics) -> None:
         """Begin to measure."""
@@ -75,23 +78,19 @@ class HealthHook(Hook):
         values = (self._sums / self._rows).tolist()
         means = dict(zip(self.columns, values, strict=True))
         seconds = max(self.clock() - self._since, 1e-9)
-        rate = state.optimizer.param_groups[0]["lr"]
-        if not math.isfinite(means["total_loss"]):
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in means.items())
-            raise TrainingError(
-                f"the loss is not finite at step {state.step} ({shown}, learning rate "
-                f"{rate:.3g}): training has diverged. The last checkpoint is from "
-                "before; try a lower --learning-ratio (or the stage's own)"
-            )
         health = Health(
             epoch=state.epoch + 1,
             step=state.step,
             total_steps=self.total_steps,
             means=means,
-            learning_rate=rate,
+            learning_rate=state.optimizer.param_groups[0]["lr"],
             rows_per_second=self._rows / seconds,
             waiting=min(1.0, self._waited / seconds),
             eta=(self.total_steps - state.step) * seconds / self._steps,
+            loss_spikes=state.numbers.spikes,
+            skipped_loss_spikes=state.numbers.skipped_spikes,
+            overflows=state.numbers.overflows,
+            loss_scale=None if state.scaler is None else state.scaler.get_scale(),
         )
         for listener in self.listeners:
             listener(health)

@@ -10,6 +10,7 @@ from typing import Any
 
 from maou.files import atomic_write
 from maou.logs.report import Health
+from maou.train.events import Event
 from maou.train.hooks import Hook
 from maou.train.state import TrainState
 from maou.train.task import Metrics
@@ -51,6 +52,10 @@ class MetricsFile(Hook):
     def on_start(self, state: TrainState, before: Metrics) -> None:
         """Write the untrained network's metrics."""
         self._append(_validation(state, before))
+
+    def on_event(self, state: TrainState, event: Event) -> None:
+        """Write a line of its kind."""
+        self._append({"kind": event.kind, "step": event.step, **event.values})
 
     def on_epoch(
         self, state: TrainState, metrics: Metrics, best: frozenset[str]

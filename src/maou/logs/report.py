@@ -3,11 +3,13 @@
 Plain facts without a layout; the command line lays them out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from maou.settings import ChangedSetting
+from maou.train.events import Event
+from maou.train.numbers import Numbers
 from maou.train.state import Best
 from maou.train.task import Metrics
 
@@ -40,6 +42,10 @@ class Health:
         rows_per_second: training rows per second of wall-clock time.
         waiting: share of that time spent waiting for data, 0 to 1.
         eta: seconds that the remaining steps will take at this speed.
+        loss_spikes, skipped_loss_spikes: steps whose loss stood out, since the run
+            began, and those of them that were not applied.
+        overflows: steps that were not applied since their fp16 gradients overflowed.
+        loss_scale: what the loss is multiplied by; None without fp16.
     """
 
     epoch: int
@@ -50,6 +56,10 @@ class Health:
     rows_per_second: float
     waiting: float
     eta: float
+    loss_spikes: int = 0
+    skipped_loss_spikes: int = 0
+    overflows: int = 0
+    loss_scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class Summary:
         epochs: number of the last epoch.
         checkpoint, tensorboard: where the results are.
         onnx: the exported model, for policy and value.
+        numbers: counts of loss spikes and overflows.
     """
 
     title: str
@@ -74,6 +85,7 @@ class Summary:
     checkpoint: Path
     tensorboard: Path
     onnx: "Exported | None" = None
+    numbers: Numbers = field(default_factory=Numbers)
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,9 @@ class Reporter(Protocol):
 
     def health(self, health: Health) -> None:
         """Show how training goes."""
+
+    def event(self, event: Event) -> None:
+        """Warn of something that happened."""
 
     def epoch(self, number: int, metrics: Metrics, best: frozenset[str]) -> None:
         """Show an epoch's validation (number 0: before training)."""

@@ -12,6 +12,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from maou.logs.config import LogConfig
 from maou.logs.report import Health
+from maou.train.events import Event
 from maou.train.hooks import Hook
 from maou.train.state import TrainState
 from maou.train.task import Metrics
@@ -76,10 +77,14 @@ class TensorBoard(Hook):
 
     def health(self, health: Health) -> None:
         """Write the training curves."""
-        shown = ("epoch", "learning_rate", "rows_per_second", "waiting")
+        shown = (
+            *("epoch", "learning_rate", "rows_per_second", "waiting"),
+            *("loss_spikes", "skipped_loss_spikes", "overflows", "loss_scale"),
+        )
         values = {name: getattr(health, name) for name in shown}
         for name, value in {**health.means, **values}.items():
-            self._scalar(f"training/{name}", value, health.step)
+            if value is not None:
+                self._scalar(f"training/{name}", value, health.step)
 
     def histogram(self, name: str, parameter: Parameter, step: int) -> None:
         """Write a parameter's histogram, and its gradient's where it has one."""
@@ -91,6 +96,11 @@ class TensorBoard(Hook):
     def on_start(self, state: TrainState, before: Metrics) -> None:
         """Write the untrained network's metrics at step 0."""
         self._validation(before, state.step)
+
+    def on_event(self, state: TrainState, event: Event) -> None:
+        """Write an event's numbers."""
+        for name, value in event.values.items():
+            self._scalar(f"{event.kind}/{name}", value, event.step)
 
     def on_epoch(
         self, state: TrainState, metrics: Metrics, best: frozenset[str]

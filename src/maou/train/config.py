@@ -8,6 +8,9 @@ from maou.settings import STAGES, Settings, setting
 TRAINING = "Training"
 HARDWARE = "Hardware and performance"
 
+AUTO = "auto"
+PRECISIONS = (AUTO, "fp32", "bf16", "fp16")
+
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
@@ -47,12 +50,30 @@ class TrainConfig(Settings):
         TRAINING,
         choices=("total", "policy", "value"),
     )
+    skip_loss_spikes: float | None = setting(
+        None,
+        "Do not apply the update of a step whose loss is above so many times the "
+        "median of the latest 100; such steps are counted.",
+        TRAINING,
+        metavar="FACTOR",
+        above=1.0,
+        shown_default="report them, above 2, and apply them",
+    )
     gpu: str | None = setting(
         None,
         "Device: cuda:0, cpu or any other name that torch knows.",
         HARDWARE,
         metavar="DEVICE",
         shown_default="cuda:0 when present, else cpu",
+    )
+    precision: str = setting(
+        AUTO,
+        "Type of the forward pass: fp32, or autocast to bf16 or fp16; losses and "
+        "weights stay fp32. fp16 scales the loss and skips steps that overflow.",
+        HARDWARE,
+        choices=PRECISIONS,
+        shown_default="auto: on CUDA bf16, or fp16 where the GPU has no bf16; else "
+        "fp32",
     )
     compilation: bool = setting(
         False,
@@ -61,7 +82,8 @@ class TrainConfig(Settings):
     )
     detect_anomaly: bool = setting(
         False,
-        "Stop at the first operation whose gradient is NaN and name it. Slow.",
+        "Stop at the first operation whose gradient is NaN and name it; with fp16 that "
+        "may be a mere overflow. Slow.",
         HARDWARE,
     )
 

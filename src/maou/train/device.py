@@ -4,8 +4,12 @@ import contextlib
 from dataclasses import dataclass
 
 import torch
+from torch.amp import GradScaler
 
 from maou.errors import ConfigError
+from maou.train.config import AUTO
+
+_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,18 @@ class Compute:
     @property
     def precision(self) -> str:
         """Name the precision, for the plan."""
-        return "bf16 autocast" if self.autocast is torch.bfloat16 else "fp32"
+        shown = {
+            None: "fp32",
+            torch.bfloat16: "bf16 autocast",
+            torch.float16: "fp16 autocast with loss scaling",
+        }
+        return shown[self.autocast]
+
+    def scaler(self) -> GradScaler | None:
+        """Make what scales losses, which float16 needs: its least number is large."""
+        if self.autocast is not torch.float16:
+            return None
+        return GradScaler(self.device.type)
 
     def forward_context(self) -> contextlib.AbstractContextManager[object]:
         """Give the context in which forward passes run."""
@@ -40,11 +55,16 @@ class Compute:
         return str(self.device)
 
 
-def resolve_compute(name: str | None) -> Compute:
+def resolve_compute(name: str | None, precision: str = AUTO) -> Compute:
     """Find the device that `--gpu` names, or the best one present.
 
+    Args:
+        name: the device; None for the best one.
+        precision: fp32, bf16, fp16, or auto: on CUDA what its cores multiply fastest.
+
     Raises:
-        ConfigError: the name is no device's, or the device is not available.
+        ConfigError: the name is no device's, the device is not available, or it does
+            not know the precision.
     """
     if name is None:
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
@@ -57,7 +77,24 @@ def resolve_compute(name: str | None) -> Compute:
             f"--gpu {name}: this device is not available ({reason}); name another, or "
             "leave the flag out for the best one present"
         ) from error
-    autocast = None
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        autocast = torch.bfloat16
-    return Compute(device, autocast)
+    return Compute(device, _autocast(device, precision))
+
+
+def _autocast(device: torch.device, precision: str) -> torch.dtype | None:
+    """Choose the type of forward passes.
+
+    Raises:
+        ConfigError: the device does not know it.
+    """
+    if precision == AUTO:
+        if device.type != "cuda":
+            return None
+        # Older GPUs emulate bfloat16, slowly, but multiply float16 in hardware.
+        known = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if known else torch.float16
+    kind = _AUTOCAST[precision]
+    if kind is not None and not torch.amp.is_autocast_available(device.type):
+        raise ConfigError(
+            f"--precision {precision}: {device} has no autocast; use fp32"
+        )
+    return kind

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from maou.model.network import BackboneNetwork
+from maou.train.numbers import Numbers
 from maou.train.task import Criterion, Metrics
 
 
@@ -28,10 +30,16 @@ class TrainState:
         epoch: number of completed epochs (offset by --start-epoch).
         step: optimiser steps made.
         batches: batches of the epoch in progress that those steps consumed.
+        ahead: steps beyond those of `epoch` and `batches`, if the run went on with
+            data of another size.
         rows: training rows consumed by those steps.
         before: metrics of the untrained network; None before they are taken.
         best: the best epoch so far by each of the task's criteria; empty before any.
         last: the latest validation metrics.
+        scaler: scales the loss of a float16 forward pass; None without one.
+        micro_batch: rows that are computed at a time, where memory ran out; None for
+            whole batches.
+        numbers: what is kept of the losses.
     """
 
     network: BackboneNetwork
@@ -39,10 +47,14 @@ class TrainState:
     epoch: int = 0
     step: int = 0
     batches: int = 0
+    ahead: int = 0
     rows: int = 0
     before: Metrics | None = None
     best: dict[str, Best] = field(default_factory=dict)
     last: Metrics | None = None
+    scaler: GradScaler | None = None
+    micro_batch: int | None = None
+    numbers: Numbers = field(default_factory=Numbers)
 
     def record_validation(
         self, metrics: Metrics, best_by: Mapping[str, Criterion]

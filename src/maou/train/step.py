@@ -5,11 +5,12 @@ adds its sum divided by the rows of them all, so accumulating gives the gradient
 one big batch, whatever the sizes of its parts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from maou.data.batch import PositionBatch
 from maou.train.device import Compute
@@ -26,10 +27,11 @@ class StepSums(NamedTuple):
 
 def accumulate_gradients(
     forward: nn.Module,
-    batches: Sequence[PositionBatch],
+    batches: Iterable[PositionBatch],
     task: Task,
     compute: Compute,
     laps: Laps = NO_LAPS,
+    scaler: GradScaler | None = None,
 ) -> StepSums:
     """Add the gradient of the mean loss over all rows of some batches.
 
@@ -39,10 +41,12 @@ def accumulate_gradients(
         task: the loss.
         compute: where to compute.
         laps: told when a phase of the step has been issued.
+        scaler: multiplies the loss, and with it the gradients.
 
     Returns:
         The sums of the step; nothing waits for the device.
     """
+    batches = tuple(batches)
     rows = sum(len(batch) for batch in batches)
     sums = torch.zeros(len(task.columns), dtype=torch.float64, device=compute.device)
     for micro in batches:
@@ -53,7 +57,9 @@ def accumulate_gradients(
         laps.lap("forward")
         columns = task.rows(outputs, batch)
         laps.lap("loss")
-        (columns[0].sum() / rows).backward()  # type: ignore[no-untyped-call]
+        loss = columns[0].sum() / rows
+        loss = loss if scaler is None else scaler.scale(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
         laps.lap("backward")
         with torch.no_grad():
             sums += torch.stack([column.double().sum() for column in columns])

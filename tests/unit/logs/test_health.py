@@ -1,11 +1,10 @@
-"""Health lines: right means, right times, and a stop when training diverges."""
+"""Health lines: right means, right times."""
 
 import itertools
 
 import pytest
 import torch
 
-from maou.errors import TrainingError
 from maou.logs.health import HealthHook
 from maou.logs.report import Health
 from maou.model.config import ModelConfig
@@ -58,12 +57,3 @@ def test_the_last_steps_of_an_epoch_are_told(state):
     hook.before_validation(state)
     hook.before_validation(state)
     assert len(told) == 1
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_divergence_stops_the_run(state, bad):
-    hook = HealthHook(COLUMNS, 100, 1e9, ())
-    hook.on_start(state, before=None)
-    hook.on_step(state, _step(bad), waited=0.0)
-    with pytest.raises(TrainingError, match=r"diverged.*--learning-ratio"):
-        hook.before_validation(state)

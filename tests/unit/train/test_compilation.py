@@ -15,9 +15,10 @@ from maou.model.network import build_network
 from maou.optim.config import OptimConfig
 from maou.optim.optimizer import build_optimizer
 from maou.sources.local import open_local_shards
+from maou.train.compiled import CompiledForward
 from maou.train.config import TrainConfig
 from maou.train.device import resolve_compute
-from maou.train.loop import CompiledForward, Trainer
+from maou.train.loop import Trainer
 from maou.train.state import TrainState
 from maou.train.task import PolicyValueTask
 
