@@ -24,6 +24,7 @@ from maou.sources.bigquery_pages import Page, TableName, Value, group_values
 from maou.sources.bigquery_schema import Column, column_of
 from maou.sources.fetch import DEFAULT_RETRIES, Retries
 from maou.sources.object_store import READ_TIMEOUT, TransientError, missing_extra
+from maou.sources.secrecy import cap_sdk_logs
 from maou.sources.streams import merged
 
 T = TypeVar("T")
@@ -91,6 +92,7 @@ class BigQueryDataSource:
             from google.cloud import bigquery
         except ImportError as error:
             raise missing_extra("--input-dataset-id", "gcp") from error
+        cap_sdk_logs()
         self._streams, self._retries = streams, retries
         self.where = f"BigQuery {name.dataset}.{name.table}"
         self._credentials, project = self._authenticated()
