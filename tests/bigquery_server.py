@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from fault_proxy import FaultProxy
 from maou.sources.bigquery_schema import Column
+from storage_proxy import StorageProxy
 
 ENVIRONMENT = Path(__file__).parents[1] / ".venv-bigquery"
 PROJECT, DATASET = "test-project", "shogi"
@@ -22,11 +23,12 @@ START_SECONDS = 60
 
 
 class BigQueryServer:
-    """An emulator with one empty data set, and a proxy before its REST side.
+    """An emulator with one empty data set, and proxies before its two sides.
 
     Attributes:
-        rest, storage: where REST and the Storage API listen, as `host:port`.
+        rest: where REST listens, as `host:port`.
         proxy: counts REST requests and lets some fail; a read asks for rows.
+        storage: does the same before the Storage API.
     """
 
     def __init__(self) -> None:
@@ -46,11 +48,12 @@ class BigQueryServer:
         threading.Thread(target=self._follow, args=(found,), daemon=True).start()
         try:
             listening = dict(found.get(timeout=START_SECONDS) for _ in range(2))
-            self.rest, self.storage = listening["rest"], listening["grpc"]
+            self.rest = listening["rest"]
         except queue.Empty:
             self._process.kill()
             raise AssertionError("bqemulator does not start") from None
         self.proxy = FaultProxy(self.rest, _reads_rows)
+        self.storage = StorageProxy(listening["grpc"])
         self.client().create_dataset(DATASET)
 
     def _follow(self, found: "queue.SimpleQueue[tuple[str, str]]") -> None:
@@ -103,12 +106,18 @@ class BigQueryServer:
         """Give the variables that lead to the proxy and to the Storage API."""
         return {
             "BIGQUERY_EMULATOR_HOST": self.proxy.url,
-            "BIGQUERY_STORAGE_EMULATOR_HOST": self.storage,
+            "BIGQUERY_STORAGE_EMULATOR_HOST": self.storage.address,
             "GOOGLE_CLOUD_PROJECT": PROJECT,
         }
 
+    def reset(self) -> None:
+        """Forget requests and faults."""
+        self.proxy.reset()
+        self.storage.reset()
+
     def close(self) -> None:
         self.proxy.close()
+        self.storage.close()
         self._process.kill()  # it keeps nothing
         self._process.wait()
 

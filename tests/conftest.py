@@ -91,5 +91,5 @@ def bigquery(bigquery_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Reach that server by the environment alone, with nothing counted yet."""
     for name, value in bigquery_server.environment().items():
         monkeypatch.setenv(name, value)
-    bigquery_server.proxy.reset()
+    bigquery_server.reset()
     return bigquery_server

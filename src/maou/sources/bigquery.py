@@ -11,32 +11,25 @@ its pages. Both read the table as it was at one moment, and neither keeps an ord
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
-
-import pyarrow as pa
+from datetime import timedelta
+from typing import Any
 
 from maou.errors import RemoteError
-from maou.sources.bigquery_errors import NoAccessError, plain_errors
+from maou.sources.bigquery_errors import asked, plain_errors
 from maou.sources.bigquery_pages import Page, TableName, Value, group_values
 from maou.sources.bigquery_schema import Column, column_of
+from maou.sources.bigquery_storage import EPOCH, StorageReader
 from maou.sources.fetch import DEFAULT_RETRIES, Retries
 from maou.sources.object_store import READ_TIMEOUT, TransientError, missing_extra
 from maou.sources.secrecy import cap_sdk_logs
 from maou.sources.streams import merged
 
-T = TypeVar("T")
-
-STREAM_SECONDS = 600
-"""After so long a stream is asked for anew, from the row where it was."""
-
 _QUERY_SECONDS = 600
 _LEAST_BILLED = 10 << 20
 """BigQuery bills at least 10 MiB for each table of a query."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -103,6 +96,7 @@ class BigQueryDataSource:
         self.path = name.path(project)
         self.where = f"BigQuery {self.path}"
         self.by_storage = True
+        self._storage: StorageReader | None = None
         self.remark = ""
 
     def _authenticated(self) -> tuple[Any, str]:
@@ -131,10 +125,12 @@ class BigQueryDataSource:
         """
         # Before the question: then the answer is about what is read.
         now = time.time_ns() // 1000
-        found: Any = self._asked(
-            lambda: self._client.get_table(self.path, retry=None, timeout=READ_TIMEOUT)
+        found: Any = asked(
+            self.where,
+            self._retries,
+            lambda: self._client.get_table(self.path, retry=None, timeout=READ_TIMEOUT),
         )
-        changed = (found.modified - _EPOCH) // timedelta(microseconds=1)
+        changed = (found.modified - EPOCH) // timedelta(microseconds=1)
         is_settled = found.streaming_buffer is None
         snapshot = max(now, changed + 1000)
         version = f"{found.etag} {changed} {found.num_rows} {found.num_bytes}"
@@ -194,13 +190,21 @@ class BigQueryDataSource:
         """
         if self.by_storage:
             try:
-                schema, streams = self._session(table, page, columns)
-            except (NoAccessError, ImportError) as error:
+                if self._storage is None:
+                    self._storage = StorageReader(
+                        self.path, self.project, self._credentials, self._retries
+                    )
+                streams = self._storage.streams(
+                    page.restriction(), columns, table.snapshot, self._streams
+                )
+            except (RemoteError, ImportError) as error:
                 self.by_storage = False
-                self.remark = f"no Storage Read API ({error}): read by a query's pages"
+                self.remark = (
+                    "rows come as pages of a query, for want of the Storage Read API: "
+                    f"{error}"
+                )
             else:
-                readers = [self._stream(schema, name) for name in streams]
-                yield from merged(readers, self._streams)
+                yield from merged(streams, self._streams)
                 return
         sql = _select(", ".join(f"`{name}`" for name in columns), table)
         condition = page.condition("@low", "@high")
@@ -208,110 +212,6 @@ class BigQueryDataSource:
             sql += f" WHERE {condition}"
         values = [] if page.low is None else [("low", page.low), ("high", page.high)]
         yield from self._queried(table, sql, values, page_rows)
-
-    def _asked(self, request: Callable[[], T]) -> T:
-        """Send a request, again where that may help."""
-        reason = ""
-        for failures in range(1, self._retries.attempts + 1):
-            try:
-                with plain_errors(self.where):
-                    return request()
-            except TransientError as error:
-                reason = str(error)
-                if failures < self._retries.attempts:
-                    time.sleep(self._retries.wait(failures))
-        raise self._retries.gave_up(self.where, reason)
-
-    def _session(
-        self, table: Table, page: Page, columns: Sequence[str]
-    ) -> tuple[Any, list[str]]:
-        """Ask the Storage API for streams; give their schema and names.
-
-        Raises:
-            ImportError, NoAccessError: there is no such API for us.
-        """
-        from google.cloud.bigquery_storage_v1 import types
-
-        client = self._storage()
-        options: Any = types.ReadSession.TableReadOptions(
-            selected_fields=list(columns), row_restriction=page.restriction()
-        )
-        compression = types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
-        options.arrow_serialization_options.buffer_compression = compression
-        moment = _EPOCH + timedelta(microseconds=table.snapshot)
-        project, dataset, name = self.path.rsplit(".", 2)
-        wanted = types.ReadSession(
-            table=f"projects/{project}/datasets/{dataset}/tables/{name}",
-            data_format=types.DataFormat.ARROW,
-            read_options=options,
-            table_modifiers=types.ReadSession.TableModifiers(snapshot_time=moment),
-        )
-        session: Any = self._asked(
-            lambda: client.create_read_session(
-                parent=f"projects/{self.project}",
-                read_session=wanted,
-                max_stream_count=self._streams,
-                retry=None,
-                timeout=READ_TIMEOUT,
-            )
-        )
-        names = [stream.name for stream in session.streams]
-        if not names:
-            return None, []
-        return pa.ipc.read_schema(
-            pa.py_buffer(session.arrow_schema.serialized_schema)
-        ), names
-
-    def _storage(self) -> Any:
-        """Make a client of the Storage API.
-
-        Raises:
-            ImportError: google-cloud-bigquery-storage is not installed.
-            NoAccessError: the emulator has none.
-        """
-        if not hasattr(self, "_reader"):
-            from google.cloud.bigquery_storage_v1.services import big_query_read
-
-            if os.environ.get("BIGQUERY_EMULATOR_HOST"):
-                import grpc
-
-                host = os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST")
-                if not host:
-                    raise NoAccessError("BIGQUERY_STORAGE_EMULATOR_HOST is not set")
-                transport = big_query_read.BigQueryReadClient.get_transport_class()
-                channel = grpc.insecure_channel(host)
-                made = big_query_read.BigQueryReadClient(
-                    transport=transport(channel=channel)
-                )
-            else:
-                made = big_query_read.BigQueryReadClient(credentials=self._credentials)
-            self._reader: Any = made
-        return self._reader
-
-    def _stream(self, schema: Any, name: str) -> Iterator[Any]:
-        """Read a stream to its end, going on at the row where it broke off."""
-        done, failures = 0, 0
-        while True:
-            begin = done
-            try:
-                with plain_errors(self.where):
-                    for answer in self._reader.read_rows(
-                        read_stream=name,
-                        offset=done,
-                        retry=None,
-                        timeout=STREAM_SECONDS,
-                    ):
-                        data = answer.arrow_record_batch.serialized_record_batch
-                        batch = pa.ipc.read_record_batch(pa.py_buffer(data), schema)
-                        done += batch.num_rows
-                        yield batch
-            except TransientError as error:
-                failures = 1 if done > begin else failures + 1
-                if failures >= self._retries.attempts:
-                    raise self._retries.gave_up(self.where, error) from None
-                time.sleep(self._retries.wait(failures))
-            else:
-                return
 
     def _queried(
         self,
@@ -323,9 +223,10 @@ class BigQueryDataSource:
         """Run a query; read its rows page by page."""
         from google.cloud import bigquery
 
+        # No query of ours can cost more than the whole table, or what streams into it.
+        most = table.bytes * (1 if table.is_settled else 2)
         config = bigquery.QueryJobConfig(
-            # No query of ours can cost more than the whole table.
-            maximum_bytes_billed=max(table.bytes, _LEAST_BILLED),
+            maximum_bytes_billed=max(most, _LEAST_BILLED),
             query_parameters=[
                 bigquery.ScalarQueryParameter(name, _parameter_type(value), value)
                 for name, value in values
@@ -338,6 +239,8 @@ class BigQueryDataSource:
             try:
                 if job is None or job.error_result:
                     job = self._started(sql, config)
+                elif done:
+                    job = self._again(job)
                 with plain_errors(self.where):
                     found = job.result(
                         page_size=page_rows,
@@ -357,12 +260,24 @@ class BigQueryDataSource:
             else:
                 return
 
+    def _again(self, job: Any) -> Any:
+        """Ask for a query anew: the SDK's object keeps the first page for any index."""
+        return asked(
+            self.where,
+            self._retries,
+            lambda: self._client.get_job(
+                job.job_id, location=job.location, retry=None, timeout=READ_TIMEOUT
+            ),
+        )
+
     def _started(self, sql: str, config: Any) -> Any:
         """Start a query."""
-        return self._asked(
+        return asked(
+            self.where,
+            self._retries,
             lambda: self._client.query(
                 sql, config, retry=None, timeout=READ_TIMEOUT, job_retry=None
-            )
+            ),
         )
 
 

@@ -1,13 +1,17 @@
 """What Google's SDK raises when BigQuery is asked, in our own exceptions."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, NoReturn
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, TypeVar
 
 import pyarrow as pa
 
 from maou.errors import RemoteError
+from maou.sources.fetch import Retries
 from maou.sources.object_store import TransientError
+
+T = TypeVar("T")
 
 LOGIN = (
     "Log in again (gcloud auth application-default login), or name a service account's "
@@ -21,10 +25,6 @@ _TRANSIENT_REASONS = frozenset(
 _LASTING_REASONS = frozenset(("bytesBilledLimitExceeded", "quotaExceeded"))
 
 
-class NoAccessError(RemoteError):
-    """We may not do this, or there is no such interface."""
-
-
 @contextlib.contextmanager
 def plain_errors(where: str) -> Iterator[None]:
     """Turn what the SDK raises into our exceptions.
@@ -34,7 +34,6 @@ def plain_errors(where: str) -> Iterator[None]:
 
     Raises:
         TransientError: it may pass.
-        NoAccessError: we may not, or it is not there.
         RemoteError: trying again will not help.
     """
     from google.api_core.exceptions import GoogleAPICallError, RetryError
@@ -89,7 +88,7 @@ def _fail(where: str, error: Any) -> NoReturn:
             f"{where}: a limit of the project is used up ({said}); raise it or wait"
         ) from None
     if status in {401, 403, 501}:
-        raise NoAccessError(
+        raise RemoteError(
             f"{where}: access denied ({said}); the credentials have expired, are wrong "
             f"or may not read here. {LOGIN}"
         ) from None
@@ -106,3 +105,21 @@ def _fail(where: str, error: Any) -> NoReturn:
 
 def _details(error: Any) -> list[Any]:
     return [item for item in error.errors or () if isinstance(item, dict)]
+
+
+def asked(where: str, retries: Retries, request: Callable[[], T]) -> T:
+    """Send a request, again where that may help; give its answer.
+
+    Raises:
+        RemoteError: it failed every time, or for good.
+    """
+    reason = ""
+    for failures in range(1, retries.attempts + 1):
+        try:
+            with plain_errors(where):
+                return request()
+        except TransientError as error:
+            reason = str(error)
+            if failures < retries.attempts:
+                time.sleep(retries.wait(failures))
+    raise retries.gave_up(where, reason)
