@@ -87,6 +87,26 @@ def settings_from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def run_config_from_record(record: Mapping[str, Any]) -> RunConfig:
+    """Make the configuration that a checkpoint's record tells of.
+
+    Raises:
+        ConfigError: a value is not allowed any more.
+    """
+    values = settings_from_record(record)
+    parts: dict[str, Any] = {
+        package: cls(
+            **{
+                bound.name: values[bound.name]
+                for bound in settings_of(cls)
+                if bound.name in values
+            }
+        )
+        for package, cls in RUN_SETTINGS.items()
+    }
+    return RunConfig(**parts)
+
+
 @dataclass(frozen=True)
 class StartConfig(Settings):
     """How a run is started; not part of what it computes."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from maou import __version__
+from maou.checkpoint.bundle import explain
 from maou.checkpoint.folders import BEST
 from maou.checkpoint.hook import CheckpointHook
 from maou.checkpoint.load import load_checkpoint
@@ -40,6 +41,7 @@ from maou.settings import as_plain
 from maou.stages import Stage, stages_of
 from maou.train.device import Compute, resolve_compute
 from maou.train.events import Event
+from maou.train.guards import BrokenStepError
 from maou.train.hooks import Hook
 from maou.train.interrupts import Interrupts
 from maou.train.loop import Trainer
@@ -274,6 +276,10 @@ def _run(
             trainer.fit(state, hooks)
     except Interrupted as signal:
         raise Interrupted(signal.number, _kept(state, checkpoints)) from signal
+    except BrokenStepError as broken:
+        with trainer.interrupts.deferred():
+            message = explain(broken, folders.models, state, record, trainer.compute)
+        raise TrainingError(message) from broken
     assert state.before is not None
     exports = stage.number == 3 and config.export.export_onnx
     return Summary(

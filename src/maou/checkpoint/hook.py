@@ -13,6 +13,7 @@ from maou.checkpoint.folders import LAST, checkpoint_name
 from maou.checkpoint.resume import resume_command, run_folder_of
 from maou.checkpoint.save import save_checkpoint
 from maou.errors import TrainingError
+from maou.train.guards import require_finite_weights
 from maou.train.hooks import Hook
 from maou.train.state import TrainState
 from maou.train.step import StepSums
@@ -72,11 +73,12 @@ class CheckpointHook(Hook):
         A state that was just saved is not saved again.
 
         Raises:
-            TrainingError: the disk is full or failing.
+            TrainingError: the disk is full or failing, or the weights are not finite.
         """
         name = checkpoint_name(state.epoch, state.step)
         if self._saved is not None and self._saved.name == name:
             return self._saved
+        require_finite_weights(state)
         config = self.config
         try:
             self._saved = save_checkpoint(

@@ -1,4 +1,4 @@
-"""`maou utility`: special data, measurements and checks."""
+"""`maou utility`: special data, measurements, checks and replays."""
 
 import click
 
@@ -21,6 +21,10 @@ COMMANDS = {
         "maou.cli.benchmark_training",
         "Measure how fast a run will train, by phase, before you start it.",
     ),
+    "replay": (
+        "maou.cli.replay",
+        "Make a step whose loss or gradient was not finite once more.",
+    ),
     "check-data": (
         "maou.cli.check_data",
         "Look for bad records: illegal moves, duplicates, missing evaluations.",
@@ -30,4 +34,4 @@ COMMANDS = {
 
 @click.group(cls=LazyGroup, commands_by_name=COMMANDS)
 def command() -> None:
-    """Make special data, measure speed, check data."""
+    """Make special data, measure speed, check data, replay a broken step."""

@@ -25,6 +25,11 @@ class Compute:
     autocast: torch.dtype | None
 
     @property
+    def name(self) -> str:
+        """The precision as `--precision` calls it."""
+        return next(k for k, kind in _AUTOCAST.items() if kind is self.autocast)
+
+    @property
     def precision(self) -> str:
         """Name the precision, for the plan."""
         shown = {

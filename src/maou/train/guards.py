@@ -160,6 +160,21 @@ class BrokenStep:
         return "; ".join(said)
 
 
+def require_finite_weights(state: TrainState) -> None:
+    """Check the parameters before they are saved: an update can overflow by itself.
+
+    Raises:
+        TrainingError: one is not finite.
+    """
+    for name, parameter in state.network.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise TrainingError(
+                f"step {state.step:,}: its update made parameter {name} infinite or "
+                "NaN; this state is not saved, and checkpoints from before are whole. "
+                "Start a new run with a lower --learning-ratio (or the stage's own)"
+            )
+
+
 class BrokenStepError(TrainingError):
     """A step that was not applied; the state is the one before it."""
 

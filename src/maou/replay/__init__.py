@@ -1,0 +1,1 @@
+"""Making a broken step again, to see where it breaks."""
