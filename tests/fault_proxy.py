@@ -68,7 +68,7 @@ class FaultProxy:
             def do_GET(self) -> None:
                 proxy._answer(self)
 
-            do_HEAD = do_POST = do_PUT = do_GET
+            do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
             def log_message(self, format: str, *values: object) -> None:  # noqa: A002
                 pass

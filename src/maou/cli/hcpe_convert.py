@@ -7,11 +7,13 @@ import click
 from maou.cli.console import Progressing, note, say, writing_to
 from maou.cli.inputs import build_reading
 from maou.cli.options import GroupedCommand, options_from
+from maou.cli.tables import TableLoading
 from maou.convert.config import HcpeConvertConfig
-from maou.errors import MaouError
+from maou.errors import ConfigError, MaouError
+from maou.sources.config_table import TableOutputConfig
 
 
-@options_from(HcpeConvertConfig)
+@options_from(HcpeConvertConfig, TableOutputConfig)
 @click.command(
     cls=GroupedCommand,
     name="hcpe-convert",
@@ -22,6 +24,13 @@ from maou.errors import MaouError
 def command(**values: Any) -> None:
     """Convert games, with progress on stderr and a summary on stdout."""
     config = build_reading(HcpeConvertConfig, values)
+    loading = TableLoading(values, config.output_dir, "hcpe")
+    if loading.is_wanted and config.output_format == "hcpe":
+        raise ConfigError(
+            "--output-dataset-id: a table keeps the game of each position, which "
+            "--output-format hcpe does not; use feather or npy"
+        )
+    loading.require_room()
     # Imported after the options are checked: numpy and rsshogi are not needed to help.
     from maou.convert.hcpe import Report, convert_games
 
@@ -35,6 +44,12 @@ def command(**values: Any) -> None:
     with writing_to(config.output_dir), Progressing() as progress:
         report = convert_games(config, tell, note)
     _summarise(report, config)
+    with writing_to(config.output_dir):
+        shards = report.progress.shards
+        loading.load(
+            [(shard["name"], shard["rows"], "") for shard in shards],
+            "hcpe-convert.json",
+        )
 
 
 def _speed(report: Any) -> str:

@@ -7,10 +7,12 @@ import click
 from maou.cli.console import Progressing, note, say, table, warn, writing_to
 from maou.cli.inputs import build_reading
 from maou.cli.options import GroupedCommand, options_from
+from maou.cli.tables import TableLoading
 from maou.convert.config_preprocess import THREADS, PreProcessConfig
+from maou.sources.config_table import TableOutputConfig
 
 
-@options_from(PreProcessConfig)
+@options_from(PreProcessConfig, TableOutputConfig)
 @click.command(
     cls=GroupedCommand,
     name="pre-process",
@@ -22,6 +24,9 @@ from maou.convert.config_preprocess import THREADS, PreProcessConfig
 def command(**values: Any) -> None:
     """Aggregate, with progress on stderr and a summary on stdout."""
     config = build_reading(PreProcessConfig, values)
+    kind = "packed" if config.packed else "dense"
+    loading = TableLoading(values, config.output_dir, kind)
+    loading.require_room()
     # Imported after the options are checked: numba is not needed to help.
     from maou.convert.engine_threads import Report
     from maou.convert.preprocess import pre_process
@@ -34,6 +39,14 @@ def command(**values: Any) -> None:
     with writing_to(config.output_dir), Progressing() as progress:
         report = pre_process(config, tell, note)
     _summarise(report, config)
+    with writing_to(config.output_dir):
+        loading.load(
+            [
+                (shard["name"], shard["positions"], shard["name"].split("/")[0])
+                for shard in report.state.shards
+            ],
+            "pre-process.json",
+        )
 
 
 def _summarise(report: Any, config: PreProcessConfig) -> None:

@@ -85,10 +85,11 @@ def _write_feather(stream: Any, rows: npt.NDArray[Any]) -> None:
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_file(stream, _SCHEMA, options=options) as writer:
         for start in range(0, len(rows), BATCH_ROWS):
-            writer.write_batch(_record_batch(rows[start : start + BATCH_ROWS]))
+            writer.write_batch(hcpe_batch(rows[start : start + BATCH_ROWS]))
 
 
-def _record_batch(rows: npt.NDArray[Any]) -> Any:
+def hcpe_batch(rows: npt.NDArray[Any]) -> Any:
+    """Lay rich records out as a record batch."""
     count = len(rows)
     hcp = np.ascontiguousarray(rows["hcp"])
     ratings = pa.array(np.ascontiguousarray(rows["ratings"]).reshape(-1), pa.uint16())

@@ -67,7 +67,7 @@ def write_preprocess_shard(
         with pa.ipc.new_file(sink, schema, options=options) as writer:
             for start in range(0, positions, batch):
                 block = read(start, min(start + batch, positions))
-                made = _packed_batch(block) if packed else _dense_batch(block)
+                made = packed_batch(block) if packed else dense_batch(block)
                 writer.write_batch(made)
 
 
@@ -125,7 +125,8 @@ def packed_records(block: PackedBlock, first_move: int) -> tuple[Records, Record
     return positions, moves
 
 
-def _packed_batch(block: PackedBlock) -> Any:
+def packed_batch(block: PackedBlock) -> Any:
+    """Lay positions out as a packed record batch."""
     hcp = np.ascontiguousarray(block.codes)
     moves = pa.StructArray.from_arrays(
         [pa.array(block.labels), pa.array(block.counts), pa.array(block.wins)],
@@ -144,8 +145,13 @@ def _packed_batch(block: PackedBlock) -> Any:
     return pa.record_batch(columns, schema=PACKED_SCHEMA)
 
 
-def _dense_batch(block: PackedBlock) -> Any:
-    rows = dense_rows(block)
+def dense_batch(block: PackedBlock) -> Any:
+    """Spread positions out as a dense record batch."""
+    return dense_rows_batch(dense_rows(block))
+
+
+def dense_rows_batch(rows: Records) -> Any:
+    """Lay dense records out as a record batch."""
     columns: list[Any] = []
     for field in DENSE_SCHEMA:
         values = np.ascontiguousarray(rows[field.name])

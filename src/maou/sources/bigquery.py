@@ -66,6 +66,7 @@ class BigQueryDataSource:
     """One table of BigQuery."""
 
     provider = "bigquery"
+    flags = "--input-dataset-id", "--input-table-name"
 
     def __init__(
         self, name: TableName, streams: int, retries: Retries = DEFAULT_RETRIES
@@ -84,7 +85,7 @@ class BigQueryDataSource:
         try:
             from google.cloud import bigquery
         except ImportError as error:
-            raise missing_extra("--input-dataset-id", "gcp") from error
+            raise missing_extra(self.flags[0], "gcp") from error
         cap_sdk_logs()
         self._streams, self._retries = streams, retries
         self.where = f"BigQuery {name.dataset}.{name.table}"

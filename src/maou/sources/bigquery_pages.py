@@ -38,12 +38,13 @@ class TableName:
         return f"{self.project or project}.{self.dataset}.{self.table}"
 
 
-def table_name(dataset: str, table: str) -> TableName:
+def table_name(dataset: str, table: str, end: str = "input") -> TableName:
     """Check what names a table.
 
     Args:
         dataset: `dataset`, or `project.dataset`.
         table: the table.
+        end: `input` or `output`, whichever flags name it.
 
     Raises:
         ConfigError: one is not a name.
@@ -52,12 +53,12 @@ def table_name(dataset: str, table: str) -> TableName:
     known = not project or _PROJECT.fullmatch(project)
     if not (known and _DATASET.fullmatch(last)):
         raise ConfigError(
-            f"--input-dataset-id {dataset!r} is not a data set; give DATASET or "
+            f"--{end}-dataset-id {dataset!r} is not a data set; give DATASET or "
             "PROJECT.DATASET (letters, digits and _)"
         )
     if not _TABLE.fullmatch(table):
         raise ConfigError(
-            f"--input-table-name {table!r} is not a table; give its name in the data "
+            f"--{end}-table-name {table!r} is not a table; give its name in the data "
             "set (letters, digits, _, - and spaces)"
         )
     return TableName(project, last, table)

@@ -65,6 +65,16 @@ HCPE_COLUMNS = (
 )
 """Positions of games. `hcp` has 32 bytes; `ratings` are black's and white's."""
 
+ADDING_UP_COLUMNS = (
+    Column("gameKey", "INT64"),
+    Column("positionCode", "BYTES"),
+    Column("moveLabel", "INT64"),
+    Column("points", "INT64"),
+)
+"""What maou adds to the positions of games it loads, so that SQL can add them up: the
+64 bits that the split knows the game by; the position's code with the side to move as
+black; the move's label; and the half points it scored (2 won, 1 drawn, 0 lost)."""
+
 SIDE = Column("side", "STRING", needed=False)
 """`train` or `validation`: the side that pre-process put a position on."""
 
