@@ -7,11 +7,12 @@ READY := $(VENV)/.ready
 BIGQUERY := .venv-bigquery
 BIGQUERY_READY := $(BIGQUERY)/.ready
 
-.PHONY: help sample test lint docs clean
+.PHONY: help sample test chaos lint docs clean
 
 help:
 	@echo 'make sample   train a small network on the shipped sample games (about 2 minutes)'
 	@echo 'make test     run the tests'
+	@echo 'make chaos    kill training at 300 random moments (about 10 minutes)'
 	@echo 'make lint     formatting, lint, types, import rules'
 	@echo 'make docs     rewrite the generated flag tables in docs/'
 
@@ -36,6 +37,9 @@ sample: $(READY)
 
 test: $(READY) $(BIGQUERY_READY)
 	$(BIN)/python -m pytest -n 2
+
+chaos: $(READY)
+	$(BIN)/python tests/chaos.py --rounds 300
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -29,14 +29,14 @@ from maou.export.interface import SETTINGS_KEY
 from maou.export.onnx import export_onnx, verify_onnx
 from maou.files import explained
 from maou.logs.health import HealthHook
-from maou.logs.metrics_file import MetricsFile
+from maou.logs.metrics_file import METRICS_FILE, MetricsFile
 from maou.logs.report import DryRun, Exported, Plan, Reporter, Summary
 from maou.logs.tensorboard import Histograms, TensorBoard
 from maou.model.freezing import freeze
 from maou.model.network import BackboneNetwork
 from maou.optim.optimizer import build_optimizer
 from maou.plan import make_plan
-from maou.run_folders import GO_ON_AGAIN, RunFolders, make_folders
+from maou.run_folders import GO_ON_AGAIN, ONNX, RunFolders, make_folders
 from maou.settings import as_plain
 from maou.stages import Stage, stages_of
 from maou.train.device import Compute, resolve_compute
@@ -256,7 +256,7 @@ def _run(
     with explained(folders.logs, GO_ON_AGAIN):
         settings = json.dumps(record, indent=2)
         board = TensorBoard(folders.logs, settings, state, reporter.note)
-        file = MetricsFile(folders.logs / "metrics.jsonl", state, reporter.note)
+        file = MetricsFile(folders.logs / METRICS_FILE, state, reporter.note)
     checkpoints = CheckpointHook(folders.models, record, config.checkpoint)
     hooks: list[Hook] = [
         HealthHook(
@@ -371,7 +371,7 @@ _EXPORT_AGAIN = (
 def _export(models: Path, data: TrainingData) -> Exported:
     """Export the best network and compare it with its checkpoint."""
     best = load_checkpoint(models / BEST)
-    path = models / "best.onnx"
+    path = models / ONNX
     metadata = {
         "training.step": str(best.state["step"]),
         "training.epoch": str(best.state["epoch"]),

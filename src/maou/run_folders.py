@@ -1,7 +1,8 @@
 """The folders that a run writes to, and no other process meanwhile."""
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,13 @@ from maou.config import RunConfig
 from maou.config_file import write_config
 from maou.errors import ConfigError
 from maou.files import atomic_write, explained
+from maou.logs.metrics_file import METRICS_FILE
 from maou.logs.report import Reporter
 from maou.stages import Stage
+
+ONNX = "best.onnx"
+_WRITTEN_WHOLE = (RUN_SETTINGS_FILE, METRICS_FILE, ONNX)
+"""Files that are written under another name first, which a crash leaves."""
 
 GO_ON_AGAIN = "make room there, and give the same command again"
 
@@ -32,9 +38,15 @@ class RunFolders:
                 folder.mkdir(parents=True, exist_ok=True)
         return folders
 
-    def locked(self, reporter: Reporter) -> AbstractContextManager[None]:
-        """Keep other processes from writing here."""
-        return locked(self.models, self.logs, tell=reporter.note)
+    @contextmanager
+    def locked(self, reporter: Reporter) -> Iterator[None]:
+        """Keep other processes from writing here; clear away what a dead one left."""
+        with locked(self.models, self.logs, tell=reporter.note):
+            for name in _WRITTEN_WHOLE:
+                for folder in (self.models, self.logs):
+                    for half in folder.rglob(f".{name}.*"):
+                        half.unlink(missing_ok=True)
+            yield
 
     def write_settings(self, config: RunConfig) -> None:
         """Write the settings of a new run to both folders."""

@@ -61,7 +61,11 @@ def point(link: Path, target: str) -> None:
     temporary = link.with_name(f".{link.name}{PARTIAL}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
-    temporary.replace(link)
+    try:
+        temporary.replace(link)
+    except BaseException:
+        temporary.unlink()
+        raise
     sync_folder(link.parent)
 
 

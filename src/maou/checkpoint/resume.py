@@ -24,6 +24,7 @@ from maou.checkpoint.folders import (
     clear_leftovers,
     is_checkpoint_name,
     mend_links,
+    retain,
     set_aside,
 )
 from maou.checkpoint.load import read_checkpoint
@@ -149,7 +150,7 @@ def go_on_from(
     """Restore a checkpoint, and make the run's folder say that this is its newest.
 
     Newer checkpoints, of later stages too, are set aside: the run takes another way.
-    Links are mended.
+    Links and retention are brought up to where a crash may have left them.
 
     Args:
         point: has a checkpoint.
@@ -183,6 +184,7 @@ def go_on_from(
             best = _begin_best_anew(state)
             break
     mend_links(folder, point.folder, best, keep)
+    retain(folder, keep)
     return notes
 
 

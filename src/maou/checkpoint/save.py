@@ -78,15 +78,15 @@ def save_checkpoint(
     temporary = run_folder / f".{final.name}{PARTIAL}"
     try:
         _write(temporary, state, record, split=split)
+        if final.exists():  # of this state, by a save that failed after its rename
+            remove(final)
+        temporary.rename(final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
         raise
-    if final.exists():  # of this state, by a save that failed after its rename
-        remove(final)
-    temporary.rename(final)
     sync_folder(run_folder)
     point(run_folder / LAST, final.name)
-    for link in {BEST_LINKS[by] for by in best}:
+    for link in sorted({BEST_LINKS[by] for by in best}):
         if keep.heads or link == BEST:
             point(run_folder / link, final.name)
     retain(run_folder, keep)

@@ -15,6 +15,8 @@ from maou.train.hooks import Hook
 from maou.train.state import TrainState
 from maou.train.task import Metrics
 
+METRICS_FILE = "metrics.jsonl"
+
 
 class MetricsFile(Hook):
     """Appends a line for each health report and each validation.

@@ -65,13 +65,7 @@ class TensorBoard(Hook):
         self._writer: SummaryWriter | None = None
         self._failed = False
         _leave_failures_to_the_caller()
-        purge_step = None
-        if any(folder.glob("events.out.tfevents.*")):
-            purge_step = 0
-            if state.before is not None:
-                # In mid-epoch, a validation at this very step is of what was cut off.
-                purge_step = state.step if state.batches else state.step + 1
-        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
+        self._purge_step = _purge_step(folder, state)
         text = f"```json\n{settings}\n```"
         self._write(lambda writer: writer.add_text("settings", text))
 
@@ -128,7 +122,9 @@ class TensorBoard(Hook):
         """Write something; after a failure, to a new event file."""
         try:
             if self._writer is None:
-                self._writer = SummaryWriter(str(self._folder))
+                folder, purge_step = str(self._folder), self._purge_step
+                self._writer = SummaryWriter(folder, purge_step=purge_step)
+                self._purge_step = None
             write(self._writer)
         except OSError as error:
             self._writer = None
@@ -139,6 +135,16 @@ class TensorBoard(Hook):
                     "missing there"
                 )
             self._failed = True
+
+
+def _purge_step(folder: Path, state: TrainState) -> int | None:
+    """Give the step from which on TensorBoard is to forget what it has, if any."""
+    if not any(folder.glob("events.out.tfevents.*")):
+        return None
+    if state.before is None:
+        return 0
+    # In mid-epoch, a validation at this very step is of what was cut off.
+    return state.step if state.batches else state.step + 1
 
 
 def _leave_failures_to_the_caller() -> None:
