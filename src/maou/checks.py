@@ -61,6 +61,8 @@ _SAFE_TO_CHANGE = frozenset(
         *("dataloader_workers", "prefetch_factor", "pin_memory", "detect_anomaly"),
         *("log_dir", "model_dir", "health_interval"),
         *("save_split_params", "checkpoint_interval", "keep", "export_onnx"),
+        *("output_gcs", "gcs_bucket_name", "gcs_base_path"),
+        *("output_s3", "s3_bucket_name", "s3_base_path", "upload_timeout"),
         *("tensorboard_histogram_frequency", "tensorboard_histogram_module"),
     )
 )
@@ -118,6 +120,7 @@ def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[s
             "only preprocess records can be packed",
         ),
         **idle_settings(config.source),
+        **config.publish.idle(),
         "--pin-memory": (not on_cuda, "the device is not a CUDA device"),
         "--momentum": (config.optim.optimizer != "sgd", "only sgd uses it"),
         "--optimizer-beta1": (config.optim.optimizer != "adamw", "only adamw uses it"),

@@ -1,7 +1,7 @@
 """The configuration of a training run: the packages' settings together."""
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from maou.logs.config import LogConfig
 from maou.losses.config import LossConfig, StageLossConfig
 from maou.model.config import FreezeConfig, LegalMovesHeadConfig, ModelConfig
 from maou.optim.config import OptimConfig
+from maou.publish.config import PublishConfig
 from maou.settings import Settings, setting, settings_of
 from maou.sources.config import SourceConfig, StageSourceConfig
 from maou.train.config import StageConfig, TrainConfig
@@ -39,6 +40,7 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     logs: LogConfig = field(default_factory=LogConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
     @property
     def is_staged(self) -> bool:
@@ -67,6 +69,7 @@ RUN_SETTINGS: dict[str, type[Settings]] = {
     "checkpoint": CheckpointConfig,
     "export": ExportConfig,
     "logs": LogConfig,
+    "publish": PublishConfig,
 }
 """The field of `RunConfig` that holds each package's settings."""
 
@@ -105,6 +108,45 @@ def run_config_from_record(record: Mapping[str, Any]) -> RunConfig:
         for package, cls in RUN_SETTINGS.items()
     }
     return RunConfig(**parts)
+
+
+def names_only(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce each local path in a record to its last name, for other eyes.
+
+    Args:
+        record: holds what `as_plain` made of a `RunConfig`.
+    """
+    plain = dict(record)
+    for package, cls in RUN_SETTINGS.items():
+        values = record.get(package, {})
+        short = {name: _name(values[name]) for name in _paths(cls, values)}
+        if short:
+            plain[package] = {**values, **short}
+    return plain
+
+
+def with_names_only(config: RunConfig) -> RunConfig:
+    """Reduce each local path of a configuration to its last name, for other eyes."""
+    parts = {}
+    for package, cls in RUN_SETTINGS.items():
+        part = getattr(config, package)
+        short = {name: _name(vars(part)[name]) for name in _paths(cls, vars(part))}
+        parts[package] = replace(part, **short)
+    return RunConfig(**parts)
+
+
+def _paths(cls: type[Settings], values: Mapping[str, Any]) -> list[str]:
+    return [
+        bound.name
+        for bound in settings_of(cls)
+        if bound.kind is Path and values.get(bound.name) is not None
+    ]
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_name(item) for item in value)
+    return type(value)(Path(value).name)
 
 
 @dataclass(frozen=True)

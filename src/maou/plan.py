@@ -9,6 +9,7 @@ from maou.logs.report import Plan
 from maou.model.freezing import part_sizes
 from maou.model.network import BackboneNetwork
 from maou.optim.schedule import warmup_steps
+from maou.publish.config import PublishConfig
 from maou.stages import Stage
 from maou.train.loop import Trainer
 
@@ -39,6 +40,7 @@ def make_plan(
         **_warm_start(stage, network),
         "device": f"{trainer.compute.describe()}, {trainer.compute.precision}",
         "checkpoints": f"every {config.checkpoint.checkpoint_interval} and each epoch",
+        **_uploads(config.publish),
         "seed": str(config.data.seed),
         "data fingerprint": data.shards.fingerprint(),
     }
@@ -80,6 +82,13 @@ def _goal(stage: Stage) -> dict[str, str]:
         return {}
     name = stage.goal.metric.replace("_", " ")
     return {"complete at": f"{name} {stage.goal.threshold:g}"}
+
+
+def _uploads(publish: PublishConfig) -> dict[str, str]:
+    if publish.provider is None:
+        return {}
+    place = f"{publish.provider}://{publish.bucket_name}/{publish.base_path}"
+    return {"uploads": f"to {place}, in the background"}
 
 
 def _parameters(network: BackboneNetwork) -> dict[str, str]:

@@ -22,7 +22,8 @@ from maou.checkpoint.resume import (
 )
 from maou.checkpoint.warm_start import fill_part, warm_start
 from maou.checks import check_sources
-from maou.config import RunConfig
+from maou.config import RunConfig, names_only, with_names_only
+from maou.config_file import write_config
 from maou.data.pipeline import TrainingData
 from maou.errors import ConfigError, Interrupted, TrainingError
 from maou.export.interface import SETTINGS_KEY
@@ -36,6 +37,7 @@ from maou.model.freezing import freeze
 from maou.model.network import BackboneNetwork
 from maou.optim.optimizer import build_optimizer
 from maou.plan import make_plan
+from maou.publish.training import Uploads, publishing
 from maou.run_folders import GO_ON_AGAIN, ONNX, RunFolders, make_folders
 from maou.settings import as_plain
 from maou.stages import Stage, stages_of
@@ -130,7 +132,16 @@ def learn(
             folders = make_folders(config)
             held.enter_context(folders.locked(reporter))
             folders.write_settings(config)
-        return _run_stages(waiting, folders, reporter, resume)
+        uploads = held.enter_context(
+            publishing(
+                config.publish,
+                (folders.models, folders.logs),
+                write_config(with_names_only(config)),
+                names_only,
+                reporter,
+            )
+        )
+        return _run_stages(waiting, folders, reporter, resume, uploads)
 
 
 def _run_stages(
@@ -138,6 +149,7 @@ def _run_stages(
     folders: RunFolders,
     reporter: Reporter,
     resume: ResumePoint | None,
+    uploads: Uploads,
 ) -> Summary | None:
     """Run the stages in order, the first from where it was left."""
     summary = None
@@ -158,7 +170,8 @@ def _run_stages(
                     state, same_data=_same_data(resume, prepared.data)
                 )
             resume = None
-            summary = _run(prepared, state, folders.of_stage(prepared.stage), reporter)
+            places = folders.of_stage(prepared.stage)
+            summary = _run(prepared, state, places, reporter, uploads)
             reporter.finished(summary)
             _require_goal(prepared.stage, summary)
     except Interrupted as signal:
@@ -247,17 +260,23 @@ def _same_data(resume: ResumePoint, data: TrainingData) -> bool:
 
 
 def _run(
-    prepared: Prepared, state: TrainState, folders: RunFolders, reporter: Reporter
+    prepared: Prepared,
+    state: TrainState,
+    folders: RunFolders,
+    reporter: Reporter,
+    uploads: Uploads,
 ) -> Summary:
     """Train one stage to its end, from wherever its state is."""
     stage, trainer = prepared.stage, prepared.trainer
     config = stage.config
     record = _record(prepared)
     with explained(folders.logs, GO_ON_AGAIN):
-        settings = json.dumps(record, indent=2)
+        settings = json.dumps(names_only(record), indent=2)
         board = TensorBoard(folders.logs, settings, state, reporter.note)
         file = MetricsFile(folders.logs / METRICS_FILE, state, reporter.note)
-    checkpoints = CheckpointHook(folders.models, record, config.checkpoint)
+    checkpoints = CheckpointHook(
+        folders.models, record, config.checkpoint, uploads.checkpoint
+    )
     hooks: list[Hook] = [
         HealthHook(
             trainer.task.columns,
@@ -270,6 +289,7 @@ def _run(
         file,
         checkpoints,  # after the logs: what it holds has been logged
         _Epochs(reporter),
+        uploads,
     ]
     try:
         with prepared.data.shards.naming():

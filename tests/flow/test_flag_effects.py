@@ -198,6 +198,20 @@ ROWS: dict[str, Row] = {
     "--input-batch-size": idle("--input-batch-size", "5"),
     "--input-clustering-key": idle("--input-clustering-key", "id"),
     "--input-partitioning-key-date": idle("--input-partitioning-key-date", "day"),
+    # What these do with a store is in test_uploads.
+    "--output-gcs": Row(
+        ("--output-gcs",),
+        says="--output-gcs also needs --gcs-bucket-name and --gcs-base-path",
+    ),
+    "--output-s3": Row(
+        ("--output-s3",),
+        says="--output-s3 also needs --s3-bucket-name and --s3-base-path",
+    ),
+    "--gcs-bucket-name": idle("--gcs-bucket-name", "x"),
+    "--gcs-base-path": idle("--gcs-base-path", "x"),
+    "--s3-bucket-name": idle("--s3-bucket-name", "x"),
+    "--s3-base-path": idle("--s3-base-path", "x"),
+    "--upload-timeout": idle("--upload-timeout", "9"),
     "--batch-size": Row(("--batch-size", "25"), steps),
     "--test-ratio": Row(("--test-ratio", "0.99"), rows),
     "--seed": Row(("--seed", "1"), weights),

@@ -77,6 +77,7 @@ CLOUD += ("--input-data-name", "hcpe", "--input-local-cache-dir", "{root}/cache"
 CLOUD += ("--input-enable-bundling",)
 TABLE = ("--input-dataset-id", "shogi", "--input-table-name", "unread")
 TABLE += ("--input-local-cache-dir", "{root}/cache", "--input-clustering-key", "id")
+UPLOADS = ("--output-s3", "--s3-bucket-name", "positions", "--s3-base-path", "runs")
 STAGES = ("--stage1-data-path", "{root}/stage1", "--stage1-max-epochs", "1")
 STAGES += ("--stage2-data-path", "{root}/stage2", "--stage2-max-epochs", "1")
 STAGES += ("--stage3-data-path", "{root}/soft", "--input-file-packed", "--epoch", "1")
@@ -84,7 +85,7 @@ STAGES += ("--stage1-threshold", "0.01", "--stage2-threshold", "1e-12")
 MODES: dict[str, tuple[str, ...]] = {
     "real games, stopping early": (
         *(*TINY, *HCPE, "--epoch", "2", "--early-stopping-patience", "1"),
-        *("--tensorboard-histogram-frequency", "1"),
+        *("--tensorboard-histogram-frequency", "1", *UPLOADS),
     ),
     "map-style with workers": (
         *(*TINY, *SOFT, "--input-file-packed", "--no-streaming"),
@@ -95,7 +96,10 @@ MODES: dict[str, tuple[str, ...]] = {
     "stages": ("--stage", "all", *TINY, *STAGES, "--dry-run"),
     "a cloud source": ("--dry-run", *TINY, *CLOUD),
     "a table": ("--dry-run", *TINY, *TABLE),
-    "stage 1": ("--stage", "1", *TINY, *STAGES),
+    "stage 1": (
+        *("--stage", "1", *TINY, *STAGES, "--output-gcs", "--gcs-bucket-name", "b"),
+        *("--gcs-base-path", "runs", "--upload-timeout", "0"),
+    ),
 }
 
 
@@ -118,8 +122,9 @@ def _make_data(root: Path, rows) -> None:
 
 @pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
 def test_every_setting_is_read_by_what_acts_on_it(
-    tmp_path, selfplay_rows, capfd, store, bigquery
+    tmp_path, selfplay_rows, capfd, store, bigquery, monkeypatch
 ):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     _make_data(tmp_path, selfplay_rows)
     bigquery.create("unread", HCPE_COLUMNS[:6], clustering_fields=["id"])
     bigquery.append("unread", hcpe_table(selfplay_rows[:200]))

@@ -28,12 +28,14 @@ class CheckpointHook(Hook):
         run_folder: where checkpoints go.
         record: the run's settings.
         config: how often, and what to save.
+        saved: called with each checkpoint's folder when it is complete.
         clock: gives seconds; another one in tests.
     """
 
     run_folder: Path
     record: Mapping[str, Any]
     config: CheckpointConfig
+    saved: Callable[[Path], None] = lambda _: None
     clock: Callable[[], float] = time.perf_counter
     _since: float = 0.0
     _steps: int = 0
@@ -92,6 +94,7 @@ class CheckpointHook(Hook):
         except (OSError, SafetensorError) as error:
             raise TrainingError(self._failure(name, error)) from error
         self._restart()
+        self.saved(self._saved)
         return self._saved
 
     def _failure(self, name: str, error: Exception) -> str:

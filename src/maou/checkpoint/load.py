@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from maou.checkpoint.fit import fill
 from maou.checkpoint.folders import BEST, STATE
+from maou.checkpoint.links import read_links
 from maou.checkpoint.manifest import MANIFEST, verify_manifest
 from maou.checkpoint.save import FORMAT_VERSION, MODEL
 from maou.errors import CheckpointError, ConfigError
@@ -42,8 +43,9 @@ def find_checkpoint(path: Path) -> Path:
     """
     if (path / MANIFEST).is_file():
         return path
-    if (path / BEST / MANIFEST).is_file():
-        return path / BEST
+    for name in (BEST, read_links(path).get(BEST, "")):
+        if name and (path / name / MANIFEST).is_file():
+            return path / name
     raise CheckpointError(
         f"{path}: not a checkpoint folder (no {MANIFEST}) and not a run's folder (no "
         f"{BEST}/{MANIFEST})"

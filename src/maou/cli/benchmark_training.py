@@ -25,7 +25,11 @@ _WITHOUT_EFFECT = frozenset(
         *("early_stopping_patience", "early_stopping_metric", "skip_loss_spikes"),
     )
 )
-_RUN = {name: cls for name, cls in RUN_SETTINGS.items() if name != "checkpoint"}
+_RUN = {
+    name: cls
+    for name, cls in RUN_SETTINGS.items()
+    if name not in {"checkpoint", "publish"}
+}
 _FIELDS = tuple(
     bound.name
     for cls in _RUN.values()

@@ -84,6 +84,15 @@ class TerminalReporter:
         """Show a line."""
         console.note(text)
 
+    def warn(self, text: str) -> None:
+        """Show a warning."""
+        console.warn(text)
+
+    def result(self, text: str) -> None:
+        """Show a line of the result."""
+        self._bar.clear()
+        console.say(text)
+
     def plan(self, plan: "Plan") -> None:
         """Show the plan, what was set, and the warnings."""
         if plan.title:

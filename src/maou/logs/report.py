@@ -119,6 +119,12 @@ class Reporter(Protocol):
     def note(self, text: str) -> None:
         """Show a line about what is being done."""
 
+    def warn(self, text: str) -> None:
+        """Show a warning."""
+
+    def result(self, text: str) -> None:
+        """Show a line of the result."""
+
     def plan(self, plan: Plan) -> None:
         """Show what is about to be done."""
 

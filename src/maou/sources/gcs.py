@@ -14,6 +14,7 @@ from maou.sources.object_store import (
     READ_TIMEOUT,
     Checksum,
     Page,
+    Purpose,
     RemoteObject,
     TransientError,
     fail,
@@ -26,13 +27,14 @@ _LOGIN = (
     "file in GOOGLE_APPLICATION_CREDENTIALS"
 )
 _FIELDS = "items(name,size,generation,crc32c,md5Hash),nextPageToken"
-_TIMEOUT = (CONNECT_TIMEOUT, READ_TIMEOUT)
+TIMEOUT = (CONNECT_TIMEOUT, READ_TIMEOUT)
 
 
 class GCSDataSource:
     """One bucket of Google Cloud Storage."""
 
     provider = "gcs"
+    purpose = Purpose("--input-gcs")
 
     def __init__(self, bucket: str, connections: int) -> None:
         """Make a client; no request for the bucket is sent.
@@ -45,10 +47,10 @@ class GCSDataSource:
             from google.cloud import storage
             from requests.adapters import HTTPAdapter
         except ImportError as error:
-            raise missing_extra("--input-gcs", "gcp") from error
+            raise missing_extra(self.purpose.flag, "gcp") from error
         cap_sdk_logs()
         self.bucket = bucket
-        with _plain_errors(f"gs://{bucket}"):
+        with plain_errors(f"gs://{bucket}", self.purpose):
             # Reading a bucket needs no project; this name is how the SDK says so.
             self._client: Any = storage.Client(project="<none>")
             session = self._client._http  # the SDK has no setting for this
@@ -63,7 +65,7 @@ class GCSDataSource:
 
     def page(self, prefix: str, rest: str) -> Page:
         """List up to 1,000 objects."""
-        with _plain_errors(self.url(prefix)):
+        with plain_errors(self.url(prefix), self.purpose):
             found = self._client.list_blobs(
                 self._bucket,
                 prefix=prefix,
@@ -71,12 +73,12 @@ class GCSDataSource:
                 page_size=1000,
                 fields=_FIELDS,
                 retry=None,
-                timeout=_TIMEOUT,
+                timeout=TIMEOUT,
             )
             page: Any = next(found.pages, ())
             objects = [
                 RemoteObject(
-                    blob.name, blob.size, str(blob.generation), _checksum(blob)
+                    blob.name, blob.size, str(blob.generation), checksum_of(blob)
                 )
                 for blob in page
             ]
@@ -86,7 +88,7 @@ class GCSDataSource:
         self, item: RemoteObject, offset: int, write: Callable[[bytes], Any]
     ) -> Checksum | None:
         """Read in one request, as stored (nothing is decompressed)."""
-        with _plain_errors(self.url(item.key), reading=True):
+        with plain_errors(self.url(item.key), self.purpose, reading=True):
             # The listed generation, also where the bucket keeps older ones.
             blob = self._bucket.blob(item.key, generation=int(item.version))
             blob.download_to_file(
@@ -95,7 +97,7 @@ class GCSDataSource:
                 raw_download=True,
                 checksum=None,  # of a resumed read only we can tell
                 retry=None,
-                timeout=_TIMEOUT,
+                timeout=TIMEOUT,
             )
         return item.checksum
 
@@ -107,14 +109,16 @@ class _Sink:
         self.write = write
 
 
-def _checksum(blob: Any) -> Checksum | None:
+def checksum_of(blob: Any) -> Checksum | None:
     if blob.crc32c:
         return Checksum("crc32c", blob.crc32c)
     return Checksum("md5", blob.md5_hash) if blob.md5_hash else None
 
 
 @contextlib.contextmanager
-def _plain_errors(where: str, *, reading: bool = False) -> Iterator[None]:
+def plain_errors(
+    where: str, purpose: Purpose, *, reading: bool = False
+) -> Iterator[None]:
     """Turn what Google's SDK raises into the exceptions of `object_store`."""
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth.exceptions import GoogleAuthError, TransportError
@@ -124,7 +128,8 @@ def _plain_errors(where: str, *, reading: bool = False) -> Iterator[None]:
     try:
         yield
     except GoogleAPICallError as error:
-        fail(where, int(error.code or 0), type(error).__name__, _LOGIN, reading=reading)
+        status, code = int(error.code or 0), type(error).__name__
+        fail(where, status, code, _LOGIN, purpose, reading=reading)
     except (
         TransportError,
         RequestException,

@@ -45,19 +45,26 @@ class Checksum:
 
     def matches(self, path: Path) -> bool:
         """Tell whether a file's bytes hash to it."""
-        digest = self._digest()
+        digest = new_digest(self.kind)
         with path.open("rb") as stream:
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
-        return base64.b64encode(digest.digest()).decode() == self.value
+        return Checksum.of(self.kind, digest) == self
 
-    def _digest(self) -> Any:
-        if self.kind == "md5":
-            return hashlib.md5(usedforsecurity=False)
-        import google_crc32c  # comes with the extra gcp; only Google's store uses it
+    @classmethod
+    def of(cls, kind: str, digest: Any) -> "Checksum":
+        """Make it of what `new_digest` gave, when it has seen all bytes."""
+        return cls(kind, base64.b64encode(digest.digest()).decode())
 
-        digest: Any = google_crc32c
-        return digest.Checksum()
+
+def new_digest(kind: str) -> Any:
+    """Give an object that takes bytes (`update`) and hashes them (`digest`)."""
+    if kind == "md5":
+        return hashlib.md5(usedforsecurity=False)
+    import google_crc32c  # comes with the extra gcp; only Google's store uses it
+
+    digest: Any = google_crc32c
+    return digest.Checksum()
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,10 @@ class Page:
 
     objects: list[RemoteObject]
     rest: str
+
+
+class ExistsError(Exception):
+    """An object that was to be made only if there was none is there."""
 
 
 class ObjectStore(Protocol):
@@ -126,7 +137,30 @@ def missing_extra(flag: str, extra: str) -> ConfigError:
     )
 
 
-def fail(where: str, status: int, code: str, login: str, *, reading: bool) -> NoReturn:
+@dataclass(frozen=True)
+class Purpose:
+    """What a store is used for, in messages.
+
+    Attributes:
+        flag: the flag that asks for the store.
+        bucket_flag: the flag that names the bucket.
+        verb: what is done there.
+    """
+
+    flag: str
+    bucket_flag: str = "--input-bucket-name"
+    verb: str = "read"
+
+
+def fail(
+    where: str,
+    status: int,
+    code: str,
+    login: str,
+    purpose: Purpose,
+    *,
+    reading: bool,
+) -> NoReturn:
     """Raise what an answer with an error means.
 
     Only the status and the store's short code are shown: messages of a store may quote
@@ -137,10 +171,12 @@ def fail(where: str, status: int, code: str, login: str, *, reading: bool) -> No
         status: the HTTP status.
         code: the store's code, such as `NoSuchBucket`, or the status in words.
         login: how to get valid credentials.
+        purpose: what was tried.
         reading: whether an object was read that had been listed.
 
     Raises:
         TransientError: it may pass.
+        ExistsError: the object to be made is there.
         RemoteError: it will not.
     """
     said = f"HTTP {status}, {code}" if code else f"HTTP {status}"
@@ -148,20 +184,22 @@ def fail(where: str, status: int, code: str, login: str, *, reading: bool) -> No
     if status in {401, 403} or expired:
         raise RemoteError(
             f"{where}: access denied ({said}); the credentials have expired, are wrong "
-            f"or may not read here. {login}"
+            f"or may not {purpose.verb} here. {login}"
         ) from None
     if status in _TRANSIENT or code in {"SlowDown", "RequestTimeout"}:
         raise TransientError(said) from None
     if reading and status in {404, 412}:
         raise changed(where) from None
+    if status == 412 and purpose.verb == "write":
+        raise ExistsError(where) from None
     if status == 404:
         raise RemoteError(
             f"{where}: not found ({said}); there is no such bucket. Check "
-            "--input-bucket-name"
+            f"{purpose.bucket_flag}"
         ) from None
     raise RemoteError(
-        f"{where}: the store refused the request ({said}); check --input-bucket-name, "
-        "the region and the endpoint"
+        f"{where}: the store refused the request ({said}); check "
+        f"{purpose.bucket_flag}, the region and the endpoint"
     ) from None
 
 

@@ -16,6 +16,7 @@ from maou.sources.object_store import (
     Checksum,
     MismatchError,
     Page,
+    Purpose,
     RemoteObject,
     TransientError,
     fail,
@@ -31,6 +32,7 @@ class S3DataSource:
     """One S3 bucket."""
 
     provider = "s3"
+    purpose = Purpose("--input-s3")
 
     def __init__(self, bucket: str, connections: int) -> None:
         """Make a client; no request is sent.
@@ -43,7 +45,7 @@ class S3DataSource:
             import boto3
             from botocore.config import Config
         except ImportError as error:
-            raise missing_extra("--input-s3", "aws") from error
+            raise missing_extra(self.purpose.flag, "aws") from error
         cap_sdk_logs()
         self.bucket = bucket
         config = Config(
@@ -51,8 +53,10 @@ class S3DataSource:
             read_timeout=READ_TIMEOUT,
             max_pool_connections=connections,
             retries={"total_max_attempts": 1},  # retries are ours, and go on mid-body
+            # We send an MD5, which all stores know; not all know newer checksums.
+            request_checksum_calculation="when_required",
         )
-        with _plain_errors(f"s3://{bucket}"):
+        with plain_errors(f"s3://{bucket}", self.purpose):
             self._client: Any = boto3.session.Session().client("s3", config=config)
 
     def url(self, key: str) -> str:
@@ -62,7 +66,7 @@ class S3DataSource:
     def page(self, prefix: str, rest: str) -> Page:
         """List up to 1,000 objects."""
         more = {"ContinuationToken": rest} if rest else {}
-        with _plain_errors(self.url(prefix)):
+        with plain_errors(self.url(prefix), self.purpose):
             answer = self._client.list_objects_v2(
                 Bucket=self.bucket, Prefix=prefix, **more
             )
@@ -77,7 +81,7 @@ class S3DataSource:
     ) -> Checksum | None:
         """Read in one request; boto3 checks the checksums that it knows of itself."""
         asked = {"Range": f"bytes={offset}-"} if offset else {"ChecksumMode": "ENABLED"}
-        with _plain_errors(self.url(item.key), reading=True):
+        with plain_errors(self.url(item.key), self.purpose, reading=True):
             answer = self._client.get_object(
                 Bucket=self.bucket, Key=item.key, IfMatch=item.version, **asked
             )
@@ -92,7 +96,9 @@ class S3DataSource:
 
 
 @contextlib.contextmanager
-def _plain_errors(where: str, *, reading: bool = False) -> Iterator[None]:
+def plain_errors(
+    where: str, purpose: Purpose, *, reading: bool = False
+) -> Iterator[None]:
     """Turn what boto3 raises into the exceptions of `object_store`."""
     import botocore.exceptions as of_botocore
     from urllib3.exceptions import HTTPError
@@ -107,6 +113,7 @@ def _plain_errors(where: str, *, reading: bool = False) -> Iterator[None]:
             status,
             answer.get("Error", {}).get("Code", ""),
             _LOGIN,
+            purpose,
             reading=reading,
         )
     except of_botocore.FlexibleChecksumError:

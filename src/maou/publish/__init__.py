@@ -1,0 +1,1 @@
+"""Mirroring finished artefacts to GCS or S3, in the background."""
