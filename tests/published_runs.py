@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud_stores import BUCKET
-from maou.checkpoint.manifest import MANIFEST, write_manifest
+from maou.checkpoint.manifest import MANIFEST, seal
 from maou.config import names_only
 from maou.publish.config import PublishConfig
 from maou.publish.training import publishing
@@ -103,7 +103,7 @@ class Run:
         }
         state = {"step": step, "settings": source}
         (folder / "state.json").write_text(json.dumps(state, indent=2) + "\n")
-        write_manifest(folder)
+        seal(folder)
         for link in ("last", *links):
             (self.models / link).unlink(missing_ok=True)
             (self.models / link).symlink_to(folder.name)

@@ -15,7 +15,7 @@ import pytest
 
 from cloud_stores import QUICK
 from fault_proxy import Fault
-from maou.checkpoint.manifest import verify_manifest, write_manifest
+from maou.checkpoint.manifest import seal, verify_manifest
 from maou.errors import Interrupted
 from maou.publish import gcs, s3, session, worker
 from published_runs import Run, download, settings, unsound, watch
@@ -223,7 +223,7 @@ def _large(tmp_path, monkeypatch) -> Run:
     for name in ("optimizer", "random"):  # one is enough
         (folder / f"{name}.safetensors").write_bytes(b"small")
     (folder / "MANIFEST.json").unlink()
-    write_manifest(folder)
+    seal(folder)
     return run
 
 
@@ -324,7 +324,7 @@ def test_without_time_the_pending_are_listed(store, saved, tmp_path):
     store.proxy.always_write = Fault(kind="slow")
     told = saved.publish(config)
     text = "\n".join(told.results)
-    assert "pending      epoch-0001-step-00000010, logs and models, epoch-" in text
+    assert "pending      logs and models, epoch-0001-step-00000010, epoch-" in text
     assert "not done within 0 s (--upload-timeout)" in text
 
 
