@@ -2,7 +2,8 @@
  * the process is caught, whatever language it is written in.
  *
  * A rule acts at the nth call that it matches: it kills the process (half of a write is
- * written first), sends it a signal, or fails the call (and with STICKY all that follow).
+ * written first), sends it a signal (some milliseconds later), or fails the call (and
+ * with STICKY all that follow).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CREATE = 1, WRITE = 2, SYNC = 4, RENAME = 8, LINK = 16, REMOVE = 32, MKDIR = 64 };
@@ -80,6 +82,19 @@ static void path_at(int folder, const char *name, char *path) {
     snprintf(path, PATH_MAX, "%s/%s", base, name);
 }
 
+/* Send a signal: the number is argument % 1000, after argument / 1000 milliseconds. */
+static void send_signal(int argument) {
+    if (argument < 1000) {
+        kill(getpid(), argument);
+        return;
+    }
+    timer_t timer;
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = argument % 1000};
+    struct itimerspec once = {.it_value = {.tv_nsec = argument / 1000 * 1000000L}};
+    timer_create(CLOCK_MONOTONIC, &event, &timer);
+    timer_settime(timer, 0, &once, NULL);
+}
+
 /* 0: go on. 1: the call fails, with errno set. 2: half a write, then the end. */
 static int fault(int kind, const char *path, const void *data, size_t size) {
     int n = count, result = 0;
@@ -96,7 +111,7 @@ static int fault(int kind, const char *path, const void *data, size_t size) {
         long seen = ++rule->seen;
         if (seen < rule->nth || (seen > rule->nth && rule->action != STICKY)) continue;
         if (rule->action == SIGNAL) {
-            kill(getpid(), rule->argument);
+            send_signal(rule->argument);
         } else if (rule->action == KILL) {
             if (kind == WRITE) return 2;
             kill(getpid(), SIGKILL);

@@ -37,9 +37,16 @@ def killed(nth: int, path: str, kinds: int = ANY) -> Rule:
     return Rule(kinds, path, nth=nth)
 
 
-def signalled(number: int, kinds: int, path: str = "", needle: str = "") -> Rule:
-    """Send the process a signal at the first call."""
-    return Rule(kinds, path, needle, 1, _SIGNAL, number)
+def signalled(
+    number: int,
+    kinds: int,
+    path: str = "",
+    needle: str = "",
+    nth: int = 1,
+    milliseconds: int = 0,
+) -> Rule:
+    """Send the process a signal at the nth call, or some time later."""
+    return Rule(kinds, path, needle, nth, _SIGNAL, number + 1000 * milliseconds)
 
 
 def failing(

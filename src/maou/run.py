@@ -131,6 +131,7 @@ def learn(
         if folders is None:
             folders = make_folders(config)
             held.enter_context(folders.locked(reporter))
+        if resume is None or resume.folder is None:
             folders.write_settings(config)
         uploads = held.enter_context(
             publishing(

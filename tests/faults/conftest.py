@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos import SHORT, make_games, outcome
 from system_faults import Processes, compiler
 
 
@@ -30,3 +31,22 @@ def memory_folder(tmp_path: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir=memory))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def expected(processes, tmp_path_factory) -> dict[str, object]:
+    """What a run leaves whose disk is large and whole."""
+    root = tmp_path_factory.mktemp("whole")
+    make_games(root)
+    (root / "run").mkdir()
+    code, text = processes.run(root / "run", learn=SHORT)
+    assert code == 0, text
+    return outcome(root / "run")
+
+
+@pytest.fixture
+def run(memory_folder) -> Path:
+    """A folder for a run, with games beside it."""
+    make_games(memory_folder)
+    (memory_folder / "run").mkdir()
+    return memory_folder / "run"

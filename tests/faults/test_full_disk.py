@@ -15,36 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from chaos import NETWORK, PLACES, make_games, outcome
+from chaos import GO_ON, SHORT, outcome
 from maou.checkpoint.manifest import verify_manifest
 from system_faults import CREATE, LINK, MKDIR, RENAME, SYNC, WRITE, Rule, failing
 
-TRAINING = (
-    *(*NETWORK, *PLACES, "--input-path", "../games", "--no-export-onnx"),
-    *("--batch-size", "160", "--epoch", "2", "--gradient-accumulation-steps", "2"),
-)
-GO_ON = ("--resume-from", "latest", "--model-dir", "m")
 THIRD = "epoch-0001-step-00000003"
 FULL, BROKEN = errno.ENOSPC, errno.EIO
-
-
-@pytest.fixture(scope="module")
-def expected(processes, tmp_path_factory) -> dict[str, object]:
-    """What a run leaves whose disk is large and whole."""
-    root = tmp_path_factory.mktemp("whole")
-    make_games(root)
-    (root / "run").mkdir()
-    code, text = processes.run(root / "run", learn=TRAINING)
-    assert code == 0, text
-    return outcome(root / "run")
-
-
-@pytest.fixture
-def run(memory_folder) -> Path:
-    """A folder for a run, with games beside it."""
-    make_games(memory_folder)
-    (memory_folder / "run").mkdir()
-    return memory_folder / "run"
 
 
 def _check_whole(run: Path) -> None:
@@ -77,7 +53,7 @@ def _check_whole(run: Path) -> None:
     ],
 )
 def test_what_a_run_needs_ends_it(processes, run, expected, rule: Rule, said: str):
-    code, text = processes.run(run, rule, learn=TRAINING)
+    code, text = processes.run(run, rule, learn=SHORT)
     assert code == 1, text
     error = " ".join(text.partition("Error: ")[2].split())
     assert error.startswith("cannot write "), text
@@ -88,7 +64,7 @@ def test_what_a_run_needs_ends_it(processes, run, expected, rule: Rule, said: st
     _check_whole(run)
     assert not list(run.rglob(".*"))
     begun = any(run.glob("m/*/run.toml"))
-    code, text = processes.run(run, learn=GO_ON if begun else TRAINING)
+    code, text = processes.run(run, learn=GO_ON if begun else SHORT)
     assert code == 0, text
     for folder in run.glob("[ml]/*"):
         if not (folder / "metrics.jsonl").exists() and not (folder / "last").exists():
@@ -106,7 +82,7 @@ def test_what_a_run_needs_ends_it(processes, run, expected, rule: Rule, said: st
     ],
 )
 def test_logs_never_end_a_run(processes, run, expected, rule: Rule):
-    code, text = processes.run(run, rule, learn=TRAINING)
+    code, text = processes.run(run, rule, learn=SHORT)
     assert code == 0, text
     assert "Traceback" not in text
     (line,) = (line for line in text.splitlines() if line.startswith("Warning: cannot"))
@@ -121,7 +97,7 @@ def test_logs_never_end_a_run(processes, run, expected, rule: Rule):
 
 def test_logs_that_can_be_written_again(processes, run):
     once = failing(WRITE, "/metrics.jsonl", FULL, nth=2, once=True)
-    code, text = processes.run(run, once, learn=TRAINING)
+    code, text = processes.run(run, once, learn=SHORT)
     assert code == 0
     assert "written again; lines missing: 1" in text
     (path,) = run.glob("l/*/metrics.jsonl")
@@ -129,7 +105,7 @@ def test_logs_that_can_be_written_again(processes, run):
 
 
 def test_an_export_that_cannot_be_written(processes, run):
-    arguments = [word for word in TRAINING if word != "--no-export-onnx"]
+    arguments = [word for word in SHORT if word != "--no-export-onnx"]
     rule = failing(WRITE, "/.best.onnx", FULL)
     code, text = processes.run(run, rule, learn=arguments)
     assert code == 1
@@ -140,7 +116,7 @@ def test_an_export_that_cannot_be_written(processes, run):
 
 
 def test_files_may_not_be_large(processes, run, expected):
-    code, text = processes.run(run, learn=TRAINING, largest_file=40_000)
+    code, text = processes.run(run, learn=SHORT, largest_file=40_000)
     assert code == 1, text
     assert "File too large" in text
     assert "cannot write the checkpoint" in text
@@ -167,7 +143,7 @@ def _small_disk(folder: Path, size: str) -> Iterator[None]:
 
 def test_a_disk_is_small(processes, run, expected):
     with _small_disk(run, "220k"):
-        code, text = processes.run(run, learn=TRAINING)
+        code, text = processes.run(run, learn=SHORT)
         assert code == 1, text
         assert "No space left on device" in text
         assert "is whole" in text

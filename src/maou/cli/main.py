@@ -87,7 +87,10 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except SystemExit as error:
-        return error.code if isinstance(error.code, int) else 1
+        code = error.code if isinstance(error.code, int) else 1
+        if code > 128:
+            click.echo("Ended at once.", err=True)
+        return code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 128 + signal.SIGINT

@@ -2,7 +2,7 @@
 
 The first signal waits for what must not be cut in two, such as an optimiser step or a
 checkpoint, and is an `Interrupted` there; anywhere else it is one at once. The second
-signal does what it did before maou listened: it ends the process.
+signal waits for nothing: the process ends with the checkpoints that there are.
 """
 
 import signal
@@ -56,7 +56,8 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._number = number
-        self._stop_listening()
+        for each in self._before:
+            signal.signal(each, _end_at_once)
         # Workers get the signal too; their end is no news any more.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if not self._depth:
@@ -66,3 +67,7 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+
+
+def _end_at_once(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
