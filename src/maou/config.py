@@ -83,10 +83,13 @@ def settings_from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     values = {}
     for package, cls in RUN_SETTINGS.items():
+        entries = record.get(package)
+        if not isinstance(entries, Mapping):
+            continue
         for bound in settings_of(cls):
-            value = record.get(package, {}).get(bound.name)
+            value = entries.get(bound.name)
             if value is not None:
-                values[bound.name] = tuple(value) if bound.multiple else value
+                values[bound.name] = tuple(value) if isinstance(value, list) else value
     return values
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from maou.config import RUN_SETTINGS, RunConfig
 from maou.errors import ConfigError
+from maou.reading import read_limited
 from maou.settings import BoundSetting, settings_of
+from maou.text import shortened
 
 HEADER = """\
 # Every setting of this run. `maou learn-model --config FILE` makes the same run again;
@@ -27,9 +29,13 @@ def read_config(path: Path) -> dict[str, Any]:
             key; the nearest known name is suggested.
     """
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(read_limited(path).decode())
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"--config {path}: not a TOML file: nested too deeply"
+        ) from error
     except ValueError as error:
         raise ConfigError(f"--config {path}: not a TOML file: {error}") from error
     values: dict[str, Any] = {}
@@ -67,7 +73,14 @@ def _toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
-    return json.dumps(str(value), ensure_ascii=False)
+    return "".join(map(_escaped, json.dumps(str(value), ensure_ascii=False)))
+
+
+def _escaped(char: str) -> str:
+    """Write what cannot be seen as TOML does, which for U+007F is unlike JSON."""
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 1 << 16 else f"\\U{ord(char):08x}"
 
 
 def _typed(path: Path, bound: BoundSetting, value: Any) -> Any:
@@ -83,15 +96,19 @@ def _typed(path: Path, bound: BoundSetting, value: Any) -> Any:
             isinstance(item, bool) and bound.kind is not bool
         ):
             raise ConfigError(
-                f"--config {path}: {_key(bound)} = {item!r} is not "
-                f"of type {wanted[0].__name__}"
+                f"--config {path}: {_key(bound)} = {shortened(repr(item))} is "
+                f"not of type {wanted[0].__name__}"
             )
     if bound.kind is float:
-        items = [float(item) for item in items]
+        try:
+            items = [float(item) for item in items]
+        except OverflowError:
+            text = f"--config {path}: {_key(bound)}: the number is too large"
+            raise ConfigError(text) from None
     return tuple(items) if bound.multiple else items[0]
 
 
 def _unknown(path: Path, shown: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name[:100], known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"--config {path}: unknown setting {shown}.{hint}"
+    return f"--config {path}: unknown setting {shortened(shown)}.{hint}"

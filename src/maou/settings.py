@@ -22,6 +22,9 @@ from maou.errors import ConfigError
 
 _KEY = "maou.setting"
 
+_LARGEST = 2**63 - 1
+"""No whole number is larger, in either direction: it would not fit an int64."""
+
 STAGES = "Multi-stage training"
 """The group of settings that several packages have a part of."""
 
@@ -178,6 +181,8 @@ class Settings:
             value = getattr(self, bound.name)
             if value is None:
                 continue
+            if bound.multiple and not isinstance(value, (tuple, list)):
+                raise ConfigError(f"{bound.flag}: {value!r} is not a list")
             values = value if bound.multiple else (value,)
             fixed = tuple(_checked(bound, item) for item in values)
             object.__setattr__(self, bound.name, fixed if bound.multiple else fixed[0])
@@ -189,6 +194,10 @@ class Settings:
 
 def _checked(bound: BoundSetting, value: Any) -> Any:
     spec = bound.setting
+    if bound.kind in (Path, str):
+        if not isinstance(value, (str, Path)):
+            raise ConfigError(f"{bound.flag}: {value!r} is not text")
+        _require_text(bound.flag, str(value))
     if bound.kind is Path:
         return Path(value)
     if spec.choices:
@@ -198,6 +207,8 @@ def _checked(bound: BoundSetting, value: Any) -> Any:
     if bound.kind in (int, float):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{bound.flag}: {value!r} is not a number")
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ConfigError(f"{bound.flag}: the number is too large")
         if not math.isfinite(value):
             raise ConfigError(f"{bound.flag}: {value} is not a finite number")
         if bound.kind is int and not isinstance(value, int):
@@ -207,6 +218,18 @@ def _checked(bound: BoundSetting, value: Any) -> Any:
                 f"{bound.flag}: {value} is out of range; it needs {spec.range_text()}"
             )
     return value
+
+
+def _require_text(flag: str, value: str) -> None:
+    """Refuse what a settings file or a path cannot hold.
+
+    Raises:
+        ConfigError: a NUL character, or bytes that are no UTF-8.
+    """
+    if "\0" in value:
+        raise ConfigError(f"{flag}: {value!r} holds a NUL character")
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ConfigError(f"{flag}: {value!r} is not UTF-8 text; rename it")
 
 
 def choose(flag: str, value: str, choices: tuple[str, ...]) -> str:
@@ -223,9 +246,10 @@ def choose(flag: str, value: str, choices: tuple[str, ...]) -> str:
     found = folded.get(_fold(value))
     if found is not None:
         return found
-    near = difflib.get_close_matches(_fold(value), list(folded), n=1, cutoff=0.5)
+    short = value[:100]  # the search takes long on long texts
+    near = difflib.get_close_matches(_fold(short), list(folded), n=1, cutoff=0.5)
     hint = f" Did you mean {folded[near[0]]}?" if near else ""
-    raise ConfigError(f"{flag}: {value!r} is not one of {', '.join(choices)}.{hint}")
+    raise ConfigError(f"{flag}: {short!r} is not one of {', '.join(choices)}.{hint}")
 
 
 def _fold(name: str) -> str:

@@ -89,7 +89,7 @@ HEADER_FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "feather cut": ("1.feather", cut, "not a readable feather"),
     "feather column": ("1.feather", lacking_a_column, "missing bestMove16"),
     "feather empty": ("1.feather", emptied, "not a readable feather"),
-    "broken link": ("1.feather", broken_link, "No such file"),
+    "link": ("1.feather", broken_link, "a symbolic link"),
 }
 
 

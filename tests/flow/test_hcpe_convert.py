@@ -296,12 +296,10 @@ def test_files_that_cannot_be_read_stop_nothing(tmp_path: Path) -> None:
     shutil.copy(SELFPLAY, source / "good.csa")
     (source / "empty.csa").write_bytes(b"")
     (source / "noise.kif").write_bytes(bytes(range(256)) * 40)
-    (source / "broken.csa").symlink_to(tmp_path / "nowhere")
     assert convert(source, tmp_path / "out") == 0
     found = {line[0]: line[3] for line in rejects(tmp_path / "out")}
     assert found["empty.csa"] == "no moves: the file is empty"
     assert found["noise.kif"].startswith("unreadable")
-    assert found["broken.csa"] == "unreadable: No such file or directory"
     assert len(rows(tmp_path / "out")) > 1000
 
 

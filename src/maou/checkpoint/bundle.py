@@ -17,14 +17,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from maou.checkpoint.folders import LAST, PARTIAL, STATE
+from maou.checkpoint.load import read_tensors
 from maou.checkpoint.manifest import seal, verify_manifest
 from maou.checkpoint.save import write_state
 from maou.data.batch import Batch, FlagBatch, PositionBatch, SoftBatch
 from maou.errors import CheckpointError
 from maou.files import sync_folder
+from maou.reading import read_json
 from maou.train.device import Compute
 from maou.train.guards import BrokenStep, BrokenStepError, GradientFault
 from maou.train.state import TrainState
@@ -146,9 +148,9 @@ def read_bundle(folder: Path) -> Bundle:
             f"{folder}: not a bundle of a broken step (no {BROKEN}); learn-model names "
             "one when a loss or gradient is not finite"
         )
-    verify_manifest(folder)
+    verify_manifest(folder, (BROKEN, STATE, BATCHES))
     try:
-        said = json.loads((folder / BROKEN).read_bytes())
+        said = read_json(folder / BROKEN)
         if said["version"] != VERSION:
             raise CheckpointError(
                 f"{folder / BROKEN}: version {said['version']}, but this maou reads "
@@ -156,10 +158,10 @@ def read_bundle(folder: Path) -> Bundle:
             )
         return Bundle(
             folder=folder,
-            settings=json.loads((folder / STATE).read_bytes())["settings"],
+            settings=read_json(folder / STATE)["settings"],
             step=int(said["step"]),
             epoch=int(said["epoch"]),
-            batches=_unpack(load_file(folder / BATCHES), said["batches"]),
+            batches=_unpack(read_tensors(folder / BATCHES), said["batches"]),
             found=_from_plain(said["found"]),
             device=str(said["device"]),
             precision=str(said["precision"]),

@@ -4,13 +4,13 @@ Names that begin with a dot are in the making or on their way out. What was inte
 there is cleared away by the next save; nothing of it was ever a checkpoint.
 """
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from maou.checkpoint.config import Keep
 from maou.files import sync_folder
+from maou.reading import read_json
 
 STATE = "state.json"
 LAST, BEST = "last", "best"
@@ -38,7 +38,11 @@ def is_checkpoint_name(name: str) -> bool:
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """List the checkpoints of one stage, the newest first."""
-    found = [path for path in folder.glob("epoch-*-step-*") if path.is_dir()]
+    found = [
+        path
+        for path in folder.glob("epoch-*-step-*")
+        if path.is_dir() and not path.is_symlink()
+    ]
     return sorted(found, key=_age, reverse=True)
 
 
@@ -103,13 +107,13 @@ def remove(checkpoint: Path) -> None:
 def _best_of(checkpoint: Path, keep: Keep) -> Iterable[str]:
     """Name the checkpoints that one's links would name."""
     try:
-        best = json.loads((checkpoint / STATE).read_bytes())["best"]
+        best = read_json(checkpoint / STATE)["best"]
         return [
             checkpoint_name(entry["epoch"], entry["step"])
             for by, entry in best.items()
             if keep.heads or BEST_LINKS[by] == BEST
         ]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []  # damaged: nobody goes on from it
 
 

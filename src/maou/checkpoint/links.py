@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from maou.reading import json_object, read_limited
+
 LINKS = "checkpoints.json"
 _VERSION = 1
 
@@ -30,7 +32,7 @@ def saved_links(links: Mapping[str, str]) -> bytes:
 def parse_links(data: bytes) -> dict[str, str]:
     """Read the contents of `checkpoints.json`; empty where they are something else."""
     try:
-        links = json.loads(data)["links"]
+        links = json_object(data)["links"]
         return {str(link): Path(str(target)).name for link, target in links.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
@@ -39,6 +41,6 @@ def parse_links(data: bytes) -> dict[str, str]:
 def read_links(folder: Path) -> dict[str, str]:
     """Read `checkpoints.json` of a fetched copy; empty where there is none."""
     try:
-        return parse_links((folder / LINKS).read_bytes())
-    except OSError:
+        return parse_links(read_limited(folder / LINKS))
+    except (OSError, ValueError):
         return {}

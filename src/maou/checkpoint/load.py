@@ -1,23 +1,25 @@
 """Reading checkpoints: verified first, then built from what they say of themselves."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from maou.checkpoint.fit import fill
+from maou.checkpoint.fit import fill, require_fit
 from maou.checkpoint.folders import BEST, STATE
 from maou.checkpoint.links import read_links
 from maou.checkpoint.manifest import MANIFEST, verify_manifest
 from maou.checkpoint.save import FORMAT_VERSION, MODEL
 from maou.errors import CheckpointError, ConfigError
-from maou.model.config import ModelConfig
+from maou.model.config import MLP_MIXER, RESNET, ModelConfig
 from maou.model.network import Network, build_network
+from maou.reading import plain_name, read_json
 from maou.shogi.labels import LABEL_SCHEME
+from maou.text import shortened
+
+_HEADS = ["policy_head", "value_head"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,14 @@ def find_checkpoint(path: Path) -> Path:
     """
     if (path / MANIFEST).is_file():
         return path
+    best = path / BEST
+    if best.is_symlink() and not plain_name(str(best.readlink())):
+        raise CheckpointError(
+            f"{best}: leads to {best.readlink()}, out of the run's folder; name the "
+            "checkpoint itself"
+        )
     for name in (BEST, read_links(path).get(BEST, "")):
-        if name and (path / name / MANIFEST).is_file():
+        if plain_name(name) and (path / name / MANIFEST).is_file():
             return path / name
     raise CheckpointError(
         f"{path}: not a checkpoint folder (no {MANIFEST}) and not a run's folder (no "
@@ -60,21 +68,42 @@ def load_checkpoint(path: Path) -> LoadedCheckpoint:
     """
     folder = find_checkpoint(path)
     state, tensors = read_checkpoint(folder)
-    heads = set(state.get("heads", ()))
-    if heads != {"policy_head", "value_head"}:
+    heads = state.get("heads")
+    if not isinstance(heads, list) or sorted(map(str, heads)) != _HEADS:
+        held = ", ".join(map(str, heads)) if isinstance(heads, list) else ""
         raise CheckpointError(
-            f"{folder}: a network with {', '.join(sorted(heads)) or 'no heads'}, as "
+            f"{folder}: a network with {shortened(held) or 'no heads'}, as "
             "stages 1 and 2 train; needed is one with policy and value (stage 3)"
         )
+    source = f"{folder / MODEL}: does not fit the network it describes"
     try:
-        network = build_network(ModelConfig(**state["model"]))
-    except (ConfigError, TypeError) as error:
+        config = ModelConfig(**state["model"])
+        _require_depth(config, len(tensors))
+        with torch.device("meta"):  # its sizes are only claims so far: take no memory
+            require_fit(build_network(config), tensors, source)
+        network = build_network(config)
+    except (ConfigError, TypeError, KeyError, RuntimeError, OverflowError) as error:
         raise CheckpointError(
             f"{folder / STATE}: describes a network that this version cannot build: "
-            f"{error}"
+            f"{shortened(str(error))}"
         ) from error
-    fill(network, tensors, f"{folder / MODEL}: does not fit the network it describes")
+    fill(network, tensors, source)
     return LoadedCheckpoint(folder, network.eval(), state)
+
+
+def _require_depth(config: ModelConfig, tensors: int) -> None:
+    """Refuse a network of more layers than there are tensors, before it is built.
+
+    Raises:
+        ConfigError: it has.
+    """
+    depths = (config.resnet_blocks, config.mixer_num_layers, config.vit_num_layers)
+    if config.model_architecture == RESNET:
+        depth = depths[0]
+    else:
+        depth = depths[1] if config.model_architecture == MLP_MIXER else depths[2]
+    if depth > tensors:
+        raise ConfigError(f"{depth} layers, but the file holds {tensors} tensors")
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -83,28 +112,43 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
     Raises:
         CheckpointError: it is damaged, or of a newer format.
     """
-    verify_manifest(folder)
-    state = _read_state(folder)
+    verify_manifest(folder, (MODEL, STATE))
+    return _read_state(folder), read_tensors(folder / MODEL)
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a file of tensors.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
     try:
-        return state, load_file(folder / MODEL)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder / MODEL}: cannot be read: {error}") from error
+        return load_file(path)
+    except Exception as error:  # safetensors raises whatever torch and Rust do
+        raise CheckpointError(
+            f"{path}: cannot be read: {shortened(str(error))}"
+        ) from error
 
 
 def _read_state(folder: Path) -> dict[str, Any]:
     path = folder / STATE
     try:
-        state: dict[str, Any] = json.loads(path.read_bytes())
+        state = read_json(path)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+        text = shortened(str(error))
+        raise CheckpointError(f"{path}: cannot be read: {text}") from error
     if state.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path}: format version {state.get('format_version')}, but this maou "
+            f"{path}: format version {_said(state, 'format_version')}, but this maou "
             f"reads {FORMAT_VERSION}; use the version that wrote it"
         )
     if state.get("label_scheme") != LABEL_SCHEME:
         raise CheckpointError(
-            f"{path}: policy labels {state.get('label_scheme')}, but this maou uses "
+            f"{path}: policy labels {_said(state, 'label_scheme')}, but this maou uses "
             f"{LABEL_SCHEME}"
         )
     return state
+
+
+def _said(state: dict[str, Any], name: str) -> str:
+    return shortened(str(state.get(name)), 40)

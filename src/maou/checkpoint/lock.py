@@ -94,7 +94,7 @@ def _read(stream: IO[str]) -> dict[str, Any]:
     text = stream.read(4096)
     try:
         said = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"pid": "unknown"}
     return said if isinstance(said, dict) else {}
 

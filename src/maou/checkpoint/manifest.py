@@ -6,20 +6,22 @@ A folder without a manifest, or with files that do not match it, is not a checkp
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from maou.errors import CheckpointError
 from maou.files import atomic_write
+from maou.reading import open_regular, plain_name, read_json
+from maou.text import shortened
 
 MANIFEST = "MANIFEST.json"
 
 
 def file_digest(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal digits."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -53,35 +55,54 @@ def write_manifest(folder: Path, paths: Iterable[Path], digests: Iterable[str]) 
         stream.write(text.encode())
 
 
-def verify_manifest(folder: Path) -> None:
+def verify_manifest(folder: Path, needed: Collection[str] = ()) -> None:
     """Check every file of a folder against its manifest.
 
+    Args:
+        folder: the folder.
+        needed: files that the manifest has to list, since they will be read.
+
     Raises:
-        CheckpointError: the manifest or a file is missing, or a file was changed.
+        CheckpointError: the manifest or a file is missing, a file was changed or is a
+            link, or the manifest names files elsewhere.
     """
     entries = _read(folder)
+    for name in needed:
+        if name not in entries:
+            raise CheckpointError(f"{folder / MANIFEST}: does not list {name}")
     for name, entry in entries.items():
         path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"{path}: missing from the checkpoint")
-        size = path.stat().st_size
-        if size != entry["bytes"]:
-            raise CheckpointError(
-                f"{path}: {size} bytes, but the manifest says {entry['bytes']}; the "
-                "checkpoint is damaged"
-            )
-        if file_digest(path) != entry["sha256"]:
-            raise CheckpointError(
-                f"{path}: its contents do not match the manifest; the checkpoint is "
-                "damaged"
-            )
+        try:
+            _verify(path, entry)
+        except OSError as error:
+            raise CheckpointError(f"{path}: {error.strerror or error}") from error
+
+
+def _verify(path: Path, entry: dict[str, Any]) -> None:
+    if path.is_symlink():
+        raise CheckpointError(
+            f"{path}: is a symbolic link, but a checkpoint holds its files itself; "
+            "copy the folder with what its links name (cp -rL)"
+        )
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing from the checkpoint")
+    size = path.stat().st_size
+    if size != entry["bytes"]:
+        raise CheckpointError(
+            f"{path}: {size} bytes, but the manifest says {entry['bytes']}; the "
+            "checkpoint is damaged"
+        )
+    if file_digest(path) != entry["sha256"]:
+        raise CheckpointError(
+            f"{path}: its contents do not match the manifest; the checkpoint is damaged"
+        )
 
 
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        files = json.loads(path.read_bytes())["files"]
-        return {
+        files = read_json(path)["files"]
+        entries = {
             name: {"bytes": int(entry["bytes"]), "sha256": str(entry["sha256"])}
             for name, entry in files.items()
         }
@@ -90,5 +111,20 @@ def _read(folder: Path) -> dict[str, Any]:
             f"{folder}: not a checkpoint (no {MANIFEST}); name a checkpoint folder or "
             "a run's folder with a 'best' in it"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not a readable manifest: {error}") from error
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+    ) as error:
+        text = shortened(str(error))
+        raise CheckpointError(f"{path}: not a readable manifest: {text}") from error
+    for name in entries:
+        if not plain_name(name):
+            raise CheckpointError(
+                f"{path}: names {shortened(name)!r}, which is no file of this folder; "
+                "the manifest was not written by maou, so nothing is read"
+            )
+    return entries

@@ -1,7 +1,6 @@
 """Going on from a checkpoint as if the run had never stopped."""
 
 import contextlib
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch.optim import Optimizer
 
 from maou.checkpoint.config import Keep
@@ -27,12 +24,19 @@ from maou.checkpoint.folders import (
     retain,
     set_aside,
 )
-from maou.checkpoint.load import read_checkpoint
+from maou.checkpoint.load import read_checkpoint, read_tensors
 from maou.checkpoint.manifest import verify_manifest
 from maou.checkpoint.save import MODEL, OPTIMIZER, RANDOM
+from maou.checkpoint.saved import (
+    count,
+    metrics_of,
+    numbers_of,
+    require_state,
+    set_generators,
+)
 from maou.errors import CheckpointError
-from maou.train.generators import restore_generators
-from maou.train.numbers import Numbers
+from maou.reading import read_json
+from maou.text import shortened
 from maou.train.state import Best, TrainState
 from maou.train.task import Metrics
 
@@ -91,7 +95,7 @@ def find_resume_point(path: str, model_dir: Path) -> ResumePoint:
     skipped: list[str] = []
     for folder in folders:
         try:
-            verify_manifest(folder)
+            verify_manifest(folder, (MODEL, OPTIMIZER, RANDOM, STATE))
             return _read_point(folder, tuple(skipped))
         except CheckpointError as error:
             skipped.append(str(error))
@@ -117,31 +121,47 @@ def restore(state: TrainState, folder: Path, metrics: type[Metrics]) -> None:
     """
     saved, tensors = read_checkpoint(folder)
     fill(state.network, tensors, f"{folder / MODEL}: does not fit this run's network")
-    _fill_optimizer(state.optimizer, _load(folder / OPTIMIZER), folder)
+    _fill_optimizer(state.optimizer, read_tensors(folder / OPTIMIZER), folder)
     try:
-        state.epoch, state.step = int(saved["epoch"]), int(saved["step"])
-        state.batches, state.rows = int(saved["batches"]), int(saved["rows"])
+        state.epoch, state.step = count(saved["epoch"]), count(saved["step"])
+        state.batches, state.rows = count(saved["batches"]), count(saved["rows"])
         rates = [float(group["lr"]) for group in saved["optimizer_groups"]]
-        state.before = metrics(**saved["before"])
-        state.last = None if saved["last"] is None else metrics(**saved["last"])
+        state.before = metrics_of(metrics, saved["before"])
+        state.last = (
+            None if saved["last"] is None else metrics_of(metrics, saved["last"])
+        )
         state.best = {
-            by: Best(best["epoch"], metrics(**best["metrics"]), best["step"])
+            by: Best(
+                count(best["epoch"]),
+                metrics_of(metrics, best["metrics"]),
+                count(best["step"]),
+            )
             for by, best in saved["best"].items()
+            if BEST_LINKS[by]  # a KeyError where it is unknown
         }
         # Checkpoints of earlier versions have none of these.
-        state.ahead = int(saved.get("ahead", 0))
-        state.micro_batch = saved.get("micro_batch")
-        state.numbers = Numbers(**saved.get("numbers", {}))
+        state.ahead = count(saved.get("ahead", 0))
+        micro_batch = saved.get("micro_batch")
+        state.micro_batch = None if micro_batch is None else count(micro_batch)
+        state.numbers = numbers_of(saved.get("numbers", {}))
         scaling = saved.get("loss_scaler")
         if state.scaler is not None and scaling is not None:
             state.scaler.load_state_dict(scaling)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        for group, rate in zip(state.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RuntimeError,
+    ) as error:
         raise CheckpointError(
-            f"{folder / STATE}: not a state that training can go on from: {error!r}"
+            f"{folder / STATE}: not a state that training can go on from: "
+            f"{shortened(repr(error))}"
         ) from error
-    for group, rate in zip(state.optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
-    restore_generators(_load(folder / RANDOM))
+    set_generators(folder / RANDOM)
 
 
 def go_on_from(
@@ -230,26 +250,25 @@ def resume_command(run_folder: Path) -> str:
 
 def _read_point(folder: Path, skipped: tuple[str, ...]) -> ResumePoint:
     try:
-        settings = json.loads((folder / STATE).read_bytes())["settings"]
+        settings = read_json(folder / STATE)["settings"]
         return ResumePoint(
             folder=folder,
             run_folder=run_folder_of(folder),
-            stage=int(settings["stage"]),
+            stage=_stage(settings["stage"]),
             fingerprint=str(settings["data_fingerprint"]),
             settings=settings,
             skipped=skipped,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{folder / STATE}: holds no settings: {error!r}"
+            f"{folder / STATE}: holds no settings: {shortened(repr(error))}"
         ) from error
 
 
-def _load(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+def _stage(value: Any) -> int:
+    if value not in (1, 2, 3):
+        raise ValueError(f"stage {value!r}")
+    return int(value)
 
 
 def _fill_optimizer(
@@ -267,8 +286,9 @@ def _fill_optimizer(
         kind, _, name = key.partition("/")
         if name not in numbers:
             raise CheckpointError(
-                f"{folder / OPTIMIZER}: has {kind} of {name}, which this run does not "
-                "train"
+                f"{folder / OPTIMIZER}: has {shortened(kind, 100)} of "
+                f"{shortened(name, 100)}, which this run does not train"
             )
         values.setdefault(numbers[name], {})[kind] = tensor
+    require_state(optimizer, values, folder / OPTIMIZER)
     optimizer.load_state_dict({**state, "state": values})

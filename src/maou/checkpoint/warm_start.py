@@ -4,14 +4,13 @@ Takes whole networks and part files alike (`parts.py`). Parameters only: no opti
 state, no counters, no settings.
 """
 
-import json
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from maou.checkpoint.config import WarmStartConfig
@@ -20,8 +19,10 @@ from maou.checkpoint.load import find_checkpoint, read_checkpoint
 from maou.checkpoint.parts import HEADER
 from maou.errors import CheckpointError
 from maou.model.network import BackboneNetwork
+from maou.reading import json_object
 from maou.settings import settings_of
 from maou.shogi.labels import LABEL_SCHEME
+from maou.text import shortened
 
 _PICKLED = (".pt", ".pth")
 
@@ -68,10 +69,17 @@ def fill_part(network: BackboneNetwork, part: str, path: Path) -> None:
     """
     tensors, origin = _read(path, part)
     ours = network.config.model_architecture
-    theirs = origin.get("model", {}).get("model_architecture", ours)
+    theirs = _architecture(origin) or ours
     other = f" (the file is of a {theirs} network)" if theirs != ours else ""
     source = f"{path}: does not fit the {part} of this {ours} network{other}"
     fill(network.get_submodule(part), tensors, source)
+
+
+def _architecture(origin: Mapping[str, Any]) -> str:
+    """Name the architecture that a source says it is of, if it does."""
+    model = origin.get("model")
+    said = model.get("model_architecture") if isinstance(model, dict) else None
+    return shortened(said, 40) if isinstance(said, str) else ""
 
 
 def _read(path: Path, part: str) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
@@ -98,11 +106,13 @@ def _read(path: Path, part: str) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
 def _check_origin(path: Path, part: str, origin: Mapping[str, Any]) -> None:
     held = origin.get("part", part)
     if held != part:
+        held = shortened(str(held), 40)
         raise CheckpointError(f"{path}: holds a {held}, not a {part}")
     scheme = origin.get("label_scheme", LABEL_SCHEME)
     if part == "policy_head" and scheme != LABEL_SCHEME:
         raise CheckpointError(
-            f"{path}: policy labels {scheme}, but this maou uses {LABEL_SCHEME}"
+            f"{path}: policy labels {shortened(str(scheme), 40)}, but this maou uses "
+            f"{LABEL_SCHEME}"
         )
 
 
@@ -111,20 +121,24 @@ def _open(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(HEADER, "{}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        origin = json.loads(header)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file ({error})") from error
-    return origin if isinstance(origin, dict) else {}, tensors
+        return json_object(header), tensors
+    except Exception as error:  # safetensors raises whatever torch and Rust do
+        raise CheckpointError(
+            f"{path}: not a safetensors file ({shortened(str(error))})"
+        ) from error
 
 
 def _unpickle(path: Path) -> dict[str, Tensor]:
     """Read a `.pt` file, of which only plain tensors are accepted: no code runs."""
     try:
+        _require_stored(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.PickleError) as error:
+    except Exception as error:  # a damaged pickle raises whatever it likes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if reason.startswith("Weights only load failed"):  # advice to run its code
+            reason = "it holds more than tensors"
         raise CheckpointError(
-            f"{path}: not a file of plain tensors ({reason})"
+            f"{path}: not a file of plain tensors ({shortened(reason)})"
         ) from error
     if not isinstance(found, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor)
@@ -132,3 +146,15 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     ):
         raise CheckpointError(f"{path}: not tensors by name, as a state_dict() holds")
     return dict(found)
+
+
+def _require_stored(path: Path) -> None:
+    """Refuse an archive whose parts would grow when they are unpacked.
+
+    Raises:
+        OSError, ValueError, BadZipFile: it is not one as torch writes them.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{part.filename} is compressed, as torch never does")

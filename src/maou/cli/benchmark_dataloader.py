@@ -38,7 +38,7 @@ def command(**values: Any) -> None:
         [{**asdict(case), "flags": case.flags} for case in cases], indent=2
     )
     if config.json == Path("-"):
-        console.say(text)
+        console.say_json(text)
         return
     rows = [
         (

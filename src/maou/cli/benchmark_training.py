@@ -59,7 +59,7 @@ def command(**values: Any) -> None:
     result = benchmark_training(config, wanted, _tell, console.warn, console.note)
     text = json.dumps(result.to_json(), indent=2)
     if wanted.json == Path("-"):
-        console.say(text)
+        console.say_json(text)
         return
     _show(result)
     if wanted.json is not None:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from maou.errors import MaouError
+from maou.text import printable
 
 OUT = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 ERR = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
@@ -24,27 +25,39 @@ ERR = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 def say(text: str) -> None:
     """Print a result line to stdout."""
-    OUT.print(text, markup=False)
+    OUT.print(printable(text), markup=False)
+
+
+def say_json(text: str) -> None:
+    """Print a JSON document to stdout; its strings are escaped already."""
+    OUT.print(text, markup=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
     """Print a progress line to stderr."""
-    ERR.print(text, markup=False)
+    ERR.print(printable(text), markup=False)
 
 
 def warn(text: str) -> None:
     """Print a warning to stderr."""
-    ERR.print(Text(f"Warning: {text}", style="yellow"))  # style= would dye a bar too
+    ERR.print(
+        Text(f"Warning: {printable(text)}", style="yellow")
+    )  # style= would dye a bar too
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str) -> None:
     """Print a table to stdout: the first column is text, the others are numbers."""
-    grid = Table(title=title, title_justify="left")
+    grid = Table(title=_cell(title), title_justify="left")
     for i, heading in enumerate(headings):
-        grid.add_column(heading, justify="left" if i == 0 else "right")
+        grid.add_column(_cell(heading), justify="left" if i == 0 else "right")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(_cell, row))
     OUT.print(grid)
+
+
+def _cell(text: str) -> Text:
+    """Take text as it is: brackets in a name are no markup."""
+    return Text(printable(text))
 
 
 @contextlib.contextmanager

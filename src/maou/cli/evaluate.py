@@ -30,7 +30,7 @@ def command(**values: Any) -> None:
     result = evaluate(config, console.note)
     text = json.dumps(result.to_json(), indent=2)
     if config.json == Path("-"):
-        console.say(text)
+        console.say_json(text)
         return
     at = "" if result.step is None else f" at step {result.step:,}"
     title = f"{config.model}{at}: {result.rows} of {config.place}"

@@ -6,6 +6,7 @@ the traceback.
 """
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -17,6 +18,7 @@ import click
 from maou import __version__
 from maou.cli.lazy import LazyGroup
 from maou.errors import Interrupted, MaouError
+from maou.text import printable
 
 COMMANDS = {
     "learn-model": ("maou.cli.learn_model", "Train a network on game records."),
@@ -95,7 +97,7 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo("Interrupted.", err=True)
         return 128 + signal.SIGINT
     except Interrupted as error:
-        click.echo(str(error), err=True)
+        click.echo(_shown(str(error)), err=True)
         return error.exit_code
     except MaouError as error:
         _report(error, str(error))
@@ -115,4 +117,14 @@ def _wants_traceback() -> bool:
 def _report(error: BaseException, message: str) -> None:
     if _wants_traceback():
         traceback.print_exception(error)
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {_shown(message)}", err=True)
+
+
+def _shown(message: str) -> str:
+    """Escape what a name in a message could do to a terminal.
+
+    Lines that follow the first are indented, as a command to copy is; no name can
+    begin a line of its own.
+    """
+    shown = printable(message, keep="\n")
+    return re.sub(r"\n(?!  )", r"\\n", shown)

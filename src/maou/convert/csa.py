@@ -30,6 +30,9 @@ _RATE = re.compile(
     r"^'(black|white)_rate:.*:\s*(-?\d+(?:\.\d+)?)\s*$",
     re.MULTILINE,
 )
+_MOST_GAMES = 20_000
+"""More games do not fit the length that a stretch without separators may have."""
+
 _RANK = re.compile(r"P[1-9]")
 _WHOLE_SET = {"FU": 18, "KY": 4, "KE": 4, "GI": 4, "KI": 4, "KA": 2, "HI": 2}
 _PLAIN = {"TO": "FU", "NY": "KY", "NK": "KE", "NG": "GI", "UM": "KA", "RY": "HI"}
@@ -51,6 +54,9 @@ def parse_csa(text: str) -> Iterator[Game | Rejected]:
         starts = [found.start() for found in _VERSION.finditer(text)][1:]
     if not starts:
         yield game
+        return
+    if len(starts) > _MOST_GAMES:
+        yield Rejected(f"unreadable: {len(starts)} games without a separator line")
         return
     for begin, end in zip([0, *starts], [*starts, len(text)], strict=True):
         yield _try_one(text[begin:end])
@@ -191,8 +197,8 @@ def _evals(text: str, plies: int) -> npt.NDArray[np.int32]:
         if _MOVE.match(statement):
             ply += 1
         elif ply and (found := _EVAL.match(statement)):
-            value = round(float(found[1]))
-            evals[ply - 1] = max(-EVAL_LIMIT, min(EVAL_LIMIT, value))
+            value = max(-EVAL_LIMIT, min(EVAL_LIMIT, float(found[1])))  # may be inf
+            evals[ply - 1] = round(value)
     return evals
 
 
@@ -210,4 +216,4 @@ def _ratings(text: str) -> tuple[int, int]:
 
 
 def _rating(value: float) -> int:
-    return min(65535, max(0, int(value + 0.5)))
+    return int(min(65535.0, max(0.0, value)) + 0.5)  # it may be infinite

@@ -16,7 +16,6 @@ are spilled anew, which is also how a run that was stopped goes on.
 
 import contextlib
 import itertools
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,6 +27,7 @@ from maou.convert.ray_cluster import Cluster, LostObjectsError, connected
 from maou.convert.ray_tasks import Chunk, merge_range, spill_chunk
 from maou.convert.spill import MERGE_BYTES
 from maou.errors import ConfigError, RemoteError
+from maou.reading import read_json
 
 _WORKER_BYTES = 300_000_000  # the program in a worker, and what a piece takes
 _SPILL_BYTES = 220  # of each row of a chunk
@@ -91,7 +91,7 @@ class RayEngine(ThreadsEngine):
         """Keep the ranges of an earlier run if they are cut as ours are."""
         path = self.spilled / "merges.json"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            if json.loads(path.read_bytes())["range_bits"] == bits:
+            if read_json(path)["range_bits"] == bits:
                 return
         for old in self.spilled.glob("range-*"):
             old.unlink()

@@ -6,7 +6,6 @@ would each take 150 MB of the memory limit for the compiler alone.
 
 import contextlib
 import gc
-import json
 import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -35,10 +34,16 @@ from maou.convert.spill import (
     merge_runs,
     write_run,
 )
+from maou.convert.state_fields import counts as counts_of
+from maou.convert.state_fields import whole
 from maou.errors import ConfigError, MaouError
 from maou.files import atomic_write
+from maou.reading import read_json
 from maou.records.split import describe_split, mark_by_game, unpacked
 from maou.records.write_preprocess import write_preprocess_shard
+
+SPILLED = "spilled"
+"""The folder of what phases leave for each other, in the output folder."""
 
 _TASK_BYTES = 36_000_000  # what a job of any phase but merge takes at most
 _SPLIT_BYTES = 60_000_000  # what the split takes beside its marks
@@ -52,6 +57,8 @@ _MOST_CELL_BITS = 16
 _START = bytes.fromhex(
     "58a449210cd757217e8e4d212caf427814c2ab109e4d212cd75f213e8e49210c"
 )
+
+_COUNTED = ("positions", "moves", "excluded_positions", "excluded_rows")
 
 _SHARES = {"split": 0.05, "spill": 0.55, "merge": 0.3, "write": 0.1}
 
@@ -104,7 +111,7 @@ class ThreadsEngine:
         self.config, self.source = config, source
         self.state, self.tell = state, tell
         self.folder = config.output_dir
-        self.spilled = config.output_dir / "spilled"
+        self.spilled = config.output_dir / SPILLED
         self.began = time.monotonic()
         self.resumed = self.worked = False
         self.fraction = 1.0
@@ -263,7 +270,7 @@ class ThreadsEngine:
         Raises:
             MaouError: nothing is left.
         """
-        for name in ("positions", "moves", "excluded_positions", "excluded_rows"):
+        for name in _COUNTED:
             sums = [0, 0]
             for side, counts in made:
                 sums[side] += counts[name]
@@ -275,7 +282,7 @@ class ThreadsEngine:
         """Plan the merges, or take the plan of an earlier run if memory allows it."""
         path = self.spilled / "merges.json"
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            found = [Merge(*item) for item in json.loads(path.read_bytes())["merges"]]
+            found = [Merge(*map(whole, item)) for item in read_json(path)["merges"]]
             if max(merge.entries for merge in found) <= self.most_merged:
                 return found
         for old in self.spilled.glob("range-*"):
@@ -304,10 +311,13 @@ class ThreadsEngine:
     def kept_range(self, side: int, number: int) -> dict[str, int] | None:
         """Return the counts of a range that is merged and on disk, else None."""
         summary = self._range_path(side, number).with_suffix(".json")
-        if not summary.exists():
-            return None
-        counts: dict[str, int] = json.loads(summary.read_bytes())
-        return counts
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # what cannot be read is made anew
+            found = counts_of(read_json(summary))
+            if set(found) == set(_COUNTED):
+                return found
+        return None
 
     def keep_range(self, side: int, number: int, made: Grouped) -> dict[str, int]:
         """Write a merged range, all of it or nothing; return its counts."""
@@ -321,14 +331,14 @@ class ThreadsEngine:
                 moves,
                 packed=True,
             )
-        counts = {
+        summed = {
             "positions": positions,
             "moves": moves,
             "excluded_positions": made.excluded_positions,
             "excluded_rows": made.excluded_rows,
         }
-        save_json(path.with_suffix(".json"), counts)
-        return counts
+        save_json(path.with_suffix(".json"), summed)
+        return summed
 
     def _range_path(self, side: int, number: int) -> Path:
         return self.spilled / f"range-{SIDES[side]}-{number:06d}.npy"

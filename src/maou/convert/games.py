@@ -5,6 +5,7 @@ find moves that the parser would pass over in silence, and to name the true reas
 the move where a game cannot be converted.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -140,6 +141,23 @@ def guarded(parse: Callable[[str], T], text: str) -> T:
         if type(error).__name__ != "PanicException":
             raise
         raise ValueError(f"the parser failed: {error}") from None
+
+
+def survives(parse: Callable[[str], object], text: str) -> bool:
+    """Tell whether a parser lives through a text, by trying it in a forked process.
+
+    rsshogi ends the whole process at some KI2 moves, such as a drop on a square that
+    is taken.
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Rust tells of it at length
+            guarded(parse, text)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return not os.WIFSIGNALED(status)
 
 
 def require_whole_set(start: str) -> None:

@@ -24,6 +24,7 @@ from maou.convert.progress import (
     Cursor,
     Progress,
     load_progress,
+    require_no_links,
     require_same_work,
     require_shards,
     sole_use,
@@ -41,6 +42,7 @@ from maou.convert.tasks import (
 from maou.errors import ConfigError
 from maou.settings import as_plain, settings_of
 from maou.sources.config import InputConfig
+from maou.text import printable
 
 SHARD_ROWS = 500_000
 """Default rows a shard: 16 MB of feather or 65 MB of npy, half a second to write."""
@@ -163,6 +165,7 @@ class _Run:
             for unfinished in folder.glob(pattern):
                 unfinished.unlink()  # what an interrupted write left behind
         report = folder / REPORT_FILE
+        require_no_links(report)
         if self.progress.shards:
             os.truncate(report, self.progress.report_bytes)
         else:
@@ -218,11 +221,9 @@ class _Run:
         if outcome.reason:
             kind = outcome.reason.split(":", 1)[0]
             counts = self.progress.rejected
-            self.rejects.append(
-                f"{_cell(path)}\t{number}\t{outcome.ply}\t{_cell(outcome.reason)}\n".encode(
-                    errors="backslashreplace"
-                )
-            )
+            cells = (path, str(number), str(outcome.ply), outcome.reason)
+            line = "\t".join(map(printable, cells))
+            self.rejects.append(f"{line}\n".encode())
         elif outcome.filter:
             kind, counts = outcome.filter, self.progress.filtered
         else:
@@ -276,10 +277,6 @@ class _Run:
             cut.progress.report_bytes = self.progress.report_bytes = length
             cut.progress.save(folder)
             self.done = cut.progress
-
-
-def _cell(text: str) -> str:
-    return "".join(c if c.isprintable() or c == "\u3000" else " " for c in text)
 
 
 def _settings(config: HcpeConvertConfig, inputs: Inputs) -> dict[str, Any]:

@@ -5,6 +5,7 @@ long as `TASK_BYTES`. The list of tasks depends on the files alone, never on wor
 """
 
 import hashlib
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from maou.convert.games import content_format
 from maou.errors import ConfigError, DataError
+from maou.reading import files_below, open_regular
 
 SUFFIXES = {
     ".csa": "csa",
@@ -90,7 +92,8 @@ def find_inputs(path: Path, input_format: str) -> Inputs:
 
     Raises:
         ConfigError: no such path.
-        DataError: the folder holds no file of that format.
+        DataError: the folder holds no file of that format; or links, pipes, sockets
+            or devices.
     """
     forced = "" if input_format == "auto" else input_format
     if path.is_file():
@@ -127,8 +130,11 @@ def format_of(file: Path) -> str:
 
 def _content_format(file: Path) -> str:
     """Tell the format of a file whose suffix says nothing."""
-    with file.open("rb") as stream:
-        head = stream.read(1 << 16)
+    try:
+        with open_regular(file) as stream:
+            head = stream.read(1 << 16)
+    except OSError as error:
+        raise DataError(f"--input-path: {file}: {error.strerror or error}") from error
     text = head.decode(errors="replace")
     if "\ufffd" in text[:-1]:
         text = head.decode("cp932", errors="replace")
@@ -166,13 +172,10 @@ def _plain(path: str) -> bool:
 
 def _walk(folder: Path, forced: str) -> list[Path]:
     found = []
-    for here, _, names in os.walk(folder):
-        for name in names:
-            kind = SUFFIXES.get(Path(name).suffix.lower())
-            file = Path(here, name)
-            # A dangling link is taken, to be reported; a pipe or socket never ends.
-            if kind and forced in ("", kind) and (file.is_file() or not file.exists()):
-                found.append(file)
+    for name in files_below(folder, f"--input-path {folder}"):
+        kind = SUFFIXES.get(Path(name).suffix.lower())
+        if kind and forced in ("", kind):
+            found.append(folder / name)
     return found
 
 
@@ -201,7 +204,7 @@ def read_games(root: Path, piece: Piece) -> Iterator[bytes]:
         OSError: the file cannot be read.
         DataError: a stretch far longer than any game.
     """
-    with (root / piece.path).open("rb") as stream:
+    with open_regular(root / piece.path) as raw, io.BufferedReader(raw) as stream:
         if piece.format == "csa":
             yield from _csa_games(stream, piece.start, piece.stop)
             return

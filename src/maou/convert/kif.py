@@ -29,6 +29,7 @@ from maou.convert.games import (
     guarded,
     require_whole_set,
     start_of,
+    survives,
 )
 
 _KANJI = "一二三四五六七八九"
@@ -42,6 +43,7 @@ _DESTINATION = re.compile(
     rf"(同|[1-9１-９][1-9１-９{_KANJI}])\s*(?=[{_PIECES}])",
 )
 _ORIGIN = re.compile(r"\(([1-9１-９])([1-9１-９])\)")
+_BEFORE_CLOSING = re.compile(r"(?<![ \t\u3000])[ \t\u3000]+(?=まで)")
 _MADE = re.compile(r"[ \t\u3000]*まで")
 _ILLEGAL = re.compile(r"illegal move at index (\d+)")
 _DATE = re.compile(
@@ -68,6 +70,9 @@ _WORDS = {
     "詰": ("%TSUMI", -1),
     "投降": ("%TORYO", -1),
 }
+_MOST_DIGITS = 18  # of a move's number; Python refuses to read thousands
+_MOST_TOKENS = 100_000
+
 _REPLACEMENT_DAMAGE = ("\ufffd", "ｿｽ")
 """A replacement character, and what one looks like after it went through Shift-JIS."""
 
@@ -130,10 +135,14 @@ def parse_ki2(text: str) -> Game:
     _require_game(header, tokens, Record.from_ki2_str)
     if not tokens:
         raise Rejected("no moves: the file holds no game, only a header or a position")
+    if len(tokens) > _MOST_TOKENS:
+        raise Rejected(f"too long: {len(tokens)} moves")
 
     def parse(count: int) -> Record:
-        lines = [*header, *tokens[:count], *closing, ""]
-        return guarded(Record.from_ki2_str, "\n".join(lines))
+        whole = "\n".join([*header, *tokens[:count], *closing, ""])
+        if not survives(Record.from_ki2_str, whole):
+            raise ValueError("the parser failed")
+        return guarded(Record.from_ki2_str, whole)
 
     try:
         record = parse(len(tokens))
@@ -172,7 +181,7 @@ def _kif_lines(text: str) -> tuple[list[str], list[tuple[int, str]], list[str]]:
             continue
         found = None if line.split() == _FILES.split() else _NUMBERED.match(line)
         if found:
-            numbered.append((int(found[1]), _tidy(found[2])))
+            numbered.append((int(found[1][:_MOST_DIGITS]), _tidy(found[2])))
         elif not numbered and _is_header(line):
             header.append(line)
     return _plain_header(header), numbered, closing
@@ -229,7 +238,7 @@ def _ki2_tokens(text: str) -> tuple[list[str], list[str], list[str]]:
     header: list[str] = []
     tokens: list[str] = []
     closing: list[str] = []
-    for line in re.sub(r"[ \t\u3000]+(?=まで)", "\n", text).split("\n"):
+    for line in _BEFORE_CLOSING.sub("\n", text).split("\n"):
         if line.startswith("変化"):
             break
         if line[:1] in ("#", "*", "&") or line.startswith(("手数＝", "手数=")):

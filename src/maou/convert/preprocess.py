@@ -16,10 +16,10 @@ engine that does the phases.
 from collections.abc import Callable
 
 from maou.convert.config_preprocess import RAY, PreProcessConfig
-from maou.convert.engine_threads import Report, ThreadsEngine
+from maou.convert.engine_threads import SPILLED, Report, ThreadsEngine
 from maou.convert.preprocess_input import Input
-from maou.convert.preprocess_state import begin_or_resume
-from maou.convert.progress import require_sizes, sole_use
+from maou.convert.preprocess_state import SIDES, begin_or_resume
+from maou.convert.progress import require_no_links, require_sizes, sole_use
 
 
 def pre_process(
@@ -43,6 +43,7 @@ def pre_process(
     """
     source = Input(config, note)
     config.output_dir.mkdir(parents=True, exist_ok=True)
+    require_no_links(*(config.output_dir / name for name in (SPILLED, *SIDES)))
     with sole_use(config.output_dir), source.source.naming():
         state, resumed = begin_or_resume(config, source.digests)
         run = _engine(config.engine)(config, source, state, tell)

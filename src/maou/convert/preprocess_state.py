@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 from maou.convert.config_preprocess import PreProcessConfig
 from maou.convert.progress import changed_settings, load_state, refuse_changes
+from maou.convert.state_fields import pair, shards
 from maou.errors import ConfigError
 from maou.files import atomic_write
 from maou.settings import as_plain
+from maou.text import shortened
 
 STATE_FILE = "pre-process.json"
 SIDES = ("train", "validation")
@@ -97,7 +100,17 @@ def begin_or_resume(
 def _state(plain: dict[str, Any]) -> State:
     state = State(**plain)
     if state.phase not in PHASES:
-        raise ValueError(f"phase {state.phase!r}")
+        raise ValueError(f"phase {shortened(repr(state.phase), 40)}")
+    sums = (state.rows, state.positions, state.moves)
+    for numbers in (*sums, state.excluded_positions, state.excluded_rows):
+        pair(numbers)
+    shards(state.shards, "positions", tuple(f"{side}/" for side in SIDES))
+    for plain_object in (state.settings, state.inputs):
+        if not isinstance(plain_object, dict):
+            raise ValueError("its settings are missing")  # noqa: TRY004
+    for text in (state.unit, state.warning):
+        if not isinstance(text, str):
+            raise ValueError("its texts are missing")  # noqa: TRY004
     return state
 
 
@@ -114,5 +127,6 @@ def digest_of(files: Iterable[tuple[str, Path, str]]) -> str:
     """Identify files by name, size, and what changes when they do."""
     digest = hashlib.sha256()
     for name, path, version in files:
-        digest.update(f"{name}\0{path.stat().st_size}\0{version}\n".encode())
+        digest.update(os.fsencode(name))
+        digest.update(f"\0{path.stat().st_size}\0{version}\n".encode())
     return digest.hexdigest()[:16]

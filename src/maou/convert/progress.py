@@ -14,8 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from maou.convert.state_fields import counts, shards, whole
 from maou.errors import ConfigError, DataError
 from maou.files import atomic_write
+from maou.reading import read_json
+from maou.text import shortened
 
 T = TypeVar("T")
 
@@ -101,11 +104,28 @@ def load_progress(folder: Path) -> Progress | None:
         DataError: the file is damaged or was written by another version of maou.
     """
 
-    def made(plain: dict[str, Any]) -> Progress:
-        cursor = Cursor(**plain.pop("cursor"))
-        return Progress(**plain, cursor=cursor)
+    return load_state(folder / PROGRESS_FILE, _VERSION, _progress)
 
-    return load_state(folder / PROGRESS_FILE, _VERSION, made)
+
+def _progress(plain: dict[str, Any]) -> Progress:
+    """Make the progress of a file's fields.
+
+    Raises:
+        ValueError, TypeError, KeyError: they are not what `Progress.save` writes.
+    """
+    cursor = Cursor(**plain.pop("cursor"))
+    found = Progress(**plain, cursor=cursor)
+    for number in (found.converted, found.positions, found.report_bytes):
+        whole(number)
+    for number in dataclasses.astuple(cursor):
+        whole(number, least=-1)
+    for number in (cursor.task, cursor.games, found.inputs["files"]):
+        whole(number)
+    counts(found.rejected), counts(found.filtered)
+    shards(found.shards, "rows")
+    if not isinstance(found.settings, dict) or not isinstance(found.complete, bool):
+        raise ValueError("its settings are missing")  # noqa: TRY004
+    return found
 
 
 def load_state(
@@ -122,7 +142,7 @@ def load_state(
         DataError: the file is damaged or was written by another version of maou.
     """
     try:
-        plain = json.loads(path.read_bytes())
+        plain = read_json(path)
         if plain.pop("version") != version:
             raise DataError(
                 f"{path}: written by another version of maou; convert into another "
@@ -131,11 +151,12 @@ def load_state(
         return made(plain)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
-            f"{path}: damaged ({error}); remove the folder to convert anew"
+            f"{path}: damaged ({shortened(str(error))}); remove the folder to convert "
+            "anew"
         ) from error
 
 
@@ -182,8 +203,8 @@ def refuse_changes(changed: list[str], folder: Path) -> None:
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value) or "not given"
-    return "not given" if value is None else str(value)
+        return shortened(", ".join(map(str, value))) or "not given"
+    return "not given" if value is None else shortened(str(value))
 
 
 def require_shards(found: Progress, folder: Path) -> None:
@@ -194,22 +215,44 @@ def require_shards(found: Progress, folder: Path) -> None:
     """
     require_sizes(found.shards, folder)
     report = folder / REPORT_FILE
-    if not report.is_file() or report.stat().st_size < found.report_bytes:
+    if (
+        report.is_symlink()
+        or not report.is_file()
+        or report.stat().st_size < found.report_bytes
+    ):
         raise DataError(f"{report}: missing or cut; remove the folder to convert anew")
 
 
-def require_sizes(shards: list[dict[str, Any]], folder: Path) -> None:
+def require_sizes(written: list[dict[str, Any]], folder: Path) -> None:
     """Refuse a folder in which a finished shard is missing or has another size.
 
     Raises:
         DataError: it does.
     """
-    for shard in shards:
+    for shard in written:
         path = folder / shard["name"]
-        if not path.is_file() or path.stat().st_size != shard["bytes"]:
+        if (
+            path.is_symlink()
+            or not path.is_file()
+            or path.stat().st_size != shard["bytes"]
+        ):
             raise DataError(
                 f"{path}: missing or changed since it was written; remove the folder "
                 "to convert anew"
+            )
+
+
+def require_no_links(*paths: Path) -> None:
+    """Refuse to write through links, which lead out of the output folder.
+
+    Raises:
+        ConfigError: one of the paths is a link.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise ConfigError(
+                f"--output-dir: {path} is a symbolic link, and nothing is written "
+                "outside of the output folder; remove it"
             )
 
 

@@ -316,6 +316,8 @@ class Run:
                 stream.seek(self._index_at + 4 * (side * (self.cells + 1) + cell))
                 bounds.append(int.from_bytes(stream.read(4), "little"))
             count = bounds[1] - bounds[0]
+            if not 0 <= count <= len(out):
+                raise DataError(f"{self.path}: damaged; {_ANEW}")
             if not count:
                 return 0
             first = bounds[0] + side * self.entries[0]
@@ -354,5 +356,6 @@ def _merged(
     count = 0
     for run, side in runs:
         count += run.read_into(side, cells, entries[count:])
-    assert count == most
+    if count != most:
+        raise DataError(f"the spilled files do not agree; {_ANEW}")
     return combined(entries, ids_of(entries))

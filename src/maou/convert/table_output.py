@@ -7,13 +7,13 @@ beside it, so that the same command run again loads nothing twice.
 import gc
 import hashlib
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from maou.convert.preprocess_state import save_json
 from maou.convert.progress import sole_use
+from maou.reading import read_json
 from maou.sources.bigquery_pages import table_name
 from maou.sources.bigquery_schema import (
     ADDING_UP_COLUMNS,
@@ -160,9 +160,6 @@ class TableOutput:
 
     def _recorded(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(
-                (self._folder / RECORD_FILE).read_bytes()
-            )
+            return read_json(self._folder / RECORD_FILE)
         except (OSError, ValueError):
             return {}
-        return found

@@ -12,6 +12,7 @@ from maou.convert.rows import Filters, rows_of
 from maou.errors import DataError
 from maou.records.hcpe import HCPE, rich_dtype
 from maou.records.write import write_hcpe_shard
+from maou.text import shortened
 
 _MOST_MOVES = 32767  # `moves` is an int16
 
@@ -90,7 +91,7 @@ def joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 
 def _reject(piece: Piece, game: Game | Rejected) -> Outcome:
     if isinstance(game, Rejected):
-        return Outcome(piece.file, reason=game.reason, ply=game.ply)
+        return Outcome(piece.file, reason=shortened(game.reason), ply=game.ply)
     if len(game.moves) > _MOST_MOVES:
         reason = f"too long: {len(game.moves)} moves"
         return Outcome(piece.file, reason=reason, ply=_MOST_MOVES)
@@ -134,7 +135,7 @@ def _rich(shard: Shard) -> npt.NDArray[Any]:
     columns = {
         "partitioningKey": np.array([_day(game.date) for game in games]),
         "ratings": np.array([game.ratings for game in games], dtype=np.uint16),
-        "endgameStatus": np.array([game.status.encode() for game in games]),
+        "endgameStatus": np.array([game.status.encode()[:16] for game in games]),
         "moves": np.array([game.moves for game in games], dtype=np.int16),
     }
     for name, column in columns.items():

@@ -1,13 +1,14 @@
 """The composition root of `maou evaluate`: a saved network against game records."""
 
-import json
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from maou.checkpoint.folders import STATE
 from maou.checkpoint.load import load_checkpoint
 from maou.data.batch import PlayedBatch, PositionBatch
 from maou.data.config import DataConfig
@@ -20,7 +21,9 @@ from maou.export.runtime import OnnxModel
 from maou.losses.config import LossConfig
 from maou.losses.total import Targets
 from maou.model.network import Outputs
+from maou.reading import json_object
 from maou.sources.local import PlayedShards
+from maou.text import shortened
 from maou.train.device import Compute, resolve_compute
 from maou.train.metrics import MetricSums, PolicyValueMetrics
 
@@ -96,13 +99,31 @@ def _checkpoint(config: EvaluateConfig) -> _Model:
     compute = resolve_compute(config.gpu)
     loaded = load_checkpoint(config.model)
     network = loaded.network.to(compute.device)
-    settings = loaded.state["settings"]
-    return _Model(
-        predict=lambda batch: _forward(network, batch, compute),
-        step=int(loaded.state["step"]),
-        loss=LossConfig(**settings["loss"]),
-        data=DataConfig(**settings["data"]),
-    )
+    with _said_by(loaded.folder / STATE):
+        settings = loaded.state["settings"]
+        return _Model(
+            predict=lambda batch: _forward(network, batch, compute),
+            step=int(loaded.state["step"]),
+            loss=LossConfig(**settings["loss"]),
+            data=DataConfig(**settings["data"]),
+        )
+
+
+@contextlib.contextmanager
+def _said_by(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a model's own settings into one message.
+
+    Raises:
+        CheckpointError: they are not such settings.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        text = str(error) if isinstance(error, ConfigError) else repr(error)
+        raise CheckpointError(
+            f"{path}: the settings that it was trained with cannot be read: "
+            f"{shortened(text)}"
+        ) from error
 
 
 @torch.no_grad()
@@ -122,14 +143,15 @@ def _onnx(config: EvaluateConfig) -> _Model:
             "out, or name a checkpoint"
         )
     model = OnnxModel(config.model)
-    settings = json.loads(model.metadata.get(SETTINGS_KEY, "{}"))
-    step = model.metadata.get("training.step")
-    return _Model(
-        predict=lambda batch: model.predict(batch.board_BS, batch.hand_BH),
-        step=None if step is None else int(step),
-        loss=LossConfig(**settings.get("loss", {})),
-        data=DataConfig(**settings.get("data", {})),
-    )
+    with _said_by(config.model):
+        settings = json_object(model.metadata.get(SETTINGS_KEY, "{}"))
+        step = model.metadata.get("training.step")
+        return _Model(
+            predict=lambda batch: model.predict(batch.board_BS, batch.hand_BH),
+            step=None if step is None else int(step),
+            loss=LossConfig(**settings.get("loss", {})),
+            data=DataConfig(**settings.get("data", {})),
+        )
 
 
 def _choose_rows(

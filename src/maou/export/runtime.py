@@ -4,6 +4,8 @@ Shapes: B batch, S 81 squares (row-major, a row a rank), H 14 hand counts, M the
 move labels.
 """
 
+import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,13 @@ from torch import Tensor
 
 from maou.errors import CheckpointError
 from maou.export.interface import INPUTS, LABELS_KEY, OUTPUTS, Port
+from maou.export.onnx_check import read_onnx
 from maou.model.network import Outputs
 from maou.shogi.labels import LABEL_SCHEME
+from maou.text import shortened
+
+_SILENT = 4
+"""No log of onnxruntime's: what it says comes as exceptions too."""
 
 _NEAREST_PROBABILITY = 1e-7  # a float32 step below 1 is 6e-8; 1 itself has no logit
 
@@ -26,25 +33,33 @@ class OnnxModel:
         """Load a file and check that it speaks our interface.
 
         Raises:
-            CheckpointError: the file is missing or unreadable, or lacks an input,
-                an output or the label scheme that we need.
+            CheckpointError: the file is missing, unreadable or not plain, or lacks an
+                input, an output or the label scheme that we need.
         """
-        if not path.is_file():
+        if not path.exists():
             raise CheckpointError(f"{path}: there is no such model file")
+        data = read_onnx(path)
+        _bound_memory()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors only: they come as exceptions too
+        options.log_severity_level = _SILENT
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+                data,
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # which would print, and try the same again
+            )
+            self.metadata: dict[str, str] = dict(
+                self._session.get_modelmeta().custom_metadata_map
             )
         except Exception as error:  # onnxruntime's errors have no narrower base
             raise CheckpointError(
-                f"{path}: not an ONNX model that onnxruntime can load ({error})"
+                f"{path}: not an ONNX model that onnxruntime can load "
+                f"({shortened(str(error))})"
             ) from error
-        self.metadata: dict[str, str] = dict(
-            self._session.get_modelmeta().custom_metadata_map
-        )
+        self._path = path
         _check_ports(path, "input", INPUTS, self._session.get_inputs())
         _check_ports(path, "output", OUTPUTS, self._session.get_outputs())
         scheme = self.metadata.get(LABELS_KEY)
@@ -60,9 +75,26 @@ class OnnxModel:
         Args:
             board_BS: piece ids, uint8 [B, S].
             hand_BH: hand counts, uint8 [B, H].
+
+        Raises:
+            CheckpointError: it fails on them, or gives something else.
         """
         fed = {"board": board_BS.view(-1, 9, 9).numpy(), "hand": hand_BH.numpy()}
-        policy, value = self._session.run(list(OUTPUTS), fed)
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = _SILENT
+        try:
+            policy, value = self._session.run(list(OUTPUTS), fed, options)
+        except Exception as error:  # onnxruntime's errors have no narrower base
+            raise CheckpointError(
+                f"{self._path}: cannot be run on {len(board_BS)} positions "
+                f"({shortened(str(error))})"
+            ) from error
+        for found, (name, port) in zip((policy, value), OUTPUTS.items(), strict=True):
+            if found.shape != (len(board_BS), *port.shape):
+                raise CheckpointError(
+                    f"{self._path}: output '{name}' of {len(board_BS)} positions has "
+                    f"the shape {list(found.shape)}, not {port.describe()}"
+                )
         return torch.from_numpy(policy), torch.from_numpy(value)
 
     def predict(self, board_BS: Tensor, hand_BH: Tensor) -> Outputs:
@@ -73,6 +105,24 @@ class OnnxModel:
         """
         policy_BM, value_B = self.run(board_BS, hand_BH)
         return Outputs(policy_BM, torch.logit(value_B, eps=_NEAREST_PROBABILITY))
+
+
+@functools.cache
+def _bound_memory() -> None:
+    """Let the models of this process take half of the machine's memory at most.
+
+    A few bytes of a model can ask for a tensor of any size.
+    """
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    onnxruntime.create_and_register_allocator(
+        onnxruntime.OrtMemoryInfo(
+            "Cpu",
+            onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+            0,
+            onnxruntime.OrtMemType.DEFAULT,
+        ),
+        onnxruntime.OrtArenaCfg(half, -1, -1, -1),
+    )
 
 
 def _check_ports(path: Path, side: str, wanted: dict[str, Port], found: Any) -> None:

@@ -105,7 +105,7 @@ def _belongs(line: bytes, state: TrainState) -> bool:
         if entry["kind"] == "validation" and int(entry["epoch"]) > state.epoch:
             return False
         return int(entry["step"]) <= state.step
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return False
 
 

@@ -66,7 +66,8 @@ class TensorBoard(Hook):
         self._failed = False
         _leave_failures_to_the_caller()
         self._purge_step = _purge_step(folder, state)
-        text = f"```json\n{settings}\n```"
+        shown = settings.replace("<", "\\u003c")  # it is shown as Markdown
+        text = f"```json\n{shown}\n```"
         self._write(lambda writer: writer.add_text("settings", text))
 
     def health(self, health: Health) -> None:

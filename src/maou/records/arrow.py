@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from maou.errors import DataError
-from maou.records.shards import file_size
+from maou.records.arrow_layout import require_layout
 
 
 class ArrowFile:
@@ -27,12 +27,12 @@ class ArrowFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Look whether the file is there.
+        """Look at the layout.
 
         Raises:
-            DataError: no such file.
+            DataError: no such file, not Arrow IPC, or a layout that cannot be.
         """
-        file_size(path)
+        require_layout(path)
         self.path = path
         self.starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
 
@@ -51,7 +51,9 @@ class ArrowFile:
         with self.open([column]) as reader:
             for number in range(reader.num_record_batches):
                 try:
-                    counts.append(reader.get_batch(number).num_rows)
+                    batch = reader.get_batch(number)
+                    batch.validate(full=True)  # as many rows as the column has
+                    counts.append(batch.num_rows)
                 except (pa.ArrowException, OSError) as error:
                     raise DataError(
                         f"{self.path}: record batch {number} cannot be read: {error}; "

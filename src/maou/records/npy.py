@@ -8,16 +8,15 @@ with the four raw fields, one dimension, and a size that matches the file's. Pic
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib import format as npy_format
 
 from maou.errors import DataError
 from maou.records.game_ids import keys_of_fixed_text
 from maou.records.hcpe import HCPE, RAW_FIELDS
+from maou.records.npy_header import read_header
 from maou.records.shards import (
     GameKeys,
     Rows,
@@ -27,8 +26,6 @@ from maou.records.shards import (
     read_bytes,
     require_rows,
 )
-
-_MAX_HEADER = 65536
 
 
 class NpyShard(Shard):
@@ -88,44 +85,6 @@ class NpyShard(Shard):
         if ids.dtype.kind == "U":
             _require_text(self.path, ids, start)
         return keys_of_fixed_text(ids)
-
-
-def read_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Return the shape, the dtype and where the data begins.
-
-    Raises:
-        DataError: no such file, not `.npy`, or an array of Python objects.
-    """
-    readers = {
-        (1, 0): npy_format.read_array_header_1_0,
-        (2, 0): npy_format.read_array_header_2_0,
-    }
-    file_size(path)  # opening a pipe would wait for a writer
-    try:
-        with path.open("rb") as stream:
-            version = npy_format.read_magic(stream)
-            reader = readers.get(version)
-            if reader is None:
-                raise DataError(
-                    f"{path}: .npy version {version} is not supported; write it with "
-                    "numpy.save and a structured dtype"
-                )
-            shape, fortran, dtype = reader(stream, max_header_size=_MAX_HEADER)
-            offset = stream.tell()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, EOFError, SyntaxError, TokenError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not a readable .npy file: {error}") from error
-    if dtype.hasobject:
-        raise DataError(
-            f"{path}: holds Python objects, which are never loaded; write the records "
-            "with a structured dtype"
-        )
-    if fortran and len(shape) > 1:
-        raise DataError(f"{path}: the array is in Fortran order; write it in C order")
-    return shape, dtype, offset
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from maou.errors import DataError
 from maou.records.arrow import ArrowFile
 from maou.records.containers import GAME_SUFFIXES
-from maou.records.npy import read_header
+from maou.records.npy_header import read_header
 from maou.records.preprocess_feather import DenseFeather, PackedFeather
 from maou.records.preprocess_npy import DenseNpy, PackedNpy
 from maou.records.preprocess_shards import (

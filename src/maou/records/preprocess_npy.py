@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maou.errors import DataError
-from maou.records.npy import open_table, read_header
+from maou.records.npy import open_table
+from maou.records.npy_header import read_header
 from maou.records.preprocess import DENSE, MOVE, POSITION, PackedBlock, Records
 from maou.records.preprocess_shards import (
     DenseShard,

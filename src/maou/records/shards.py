@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maou.errors import DataError
+from maou.reading import open_regular
 from maou.records.hcpe import HCPE_BYTES
 
 Rows = npt.NDArray[np.uint8]
@@ -86,11 +87,11 @@ def file_size(path: Path) -> int:
         DataError: it does not exist, is a folder, or cannot be looked at.
     """
     try:
-        if path.is_dir():
-            raise DataError(f"{path}: is a folder, not a shard")
         found = path.stat()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise DataError(f"{path}: is a folder, not a shard")
     if not stat.S_ISREG(found.st_mode):
         raise DataError(f"{path}: is not a regular file")
     return found.st_size
@@ -103,7 +104,7 @@ def read_bytes(path: Path, offset: int, count: int) -> npt.NDArray[np.uint8]:
         DataError: the file cannot be read or ends early.
     """
     try:
-        with path.open("rb", buffering=0) as stream:
+        with open_regular(path) as stream:
             stream.seek(offset)
             data = np.empty(count, dtype=np.uint8)
             view = data.data

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from maou.errors import DataError
 from maou.records.arrow import ArrowFile
-from maou.records.npy import read_header
+from maou.records.npy_header import read_header
 from maou.records.preprocess import POSITION, packed_dtype
 from maou.records.preprocess_npy import PackedNpy
 from maou.records.preprocess_shards import kind_of_fields

@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import hashlib
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,6 +12,7 @@ from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from maou.errors import DataError, Interrupted, MaouError
+from maou.reading import files_below, kind_of
 from maou.records.containers import GAME_SUFFIXES, HCPE_CONTAINERS, open_hcpe_shard
 from maou.records.preprocess_containers import (
     PREPROCESS_CONTAINERS,
@@ -92,7 +95,8 @@ class ShardSet(Generic[S]):
         """Read the ends of every shard, once: plan, resume and record all ask."""
         digest = hashlib.sha256()
         for index, shard in enumerate(self.shards):
-            digest.update(f"{self.name(index)}\0{shard.rows}\0".encode())
+            digest.update(os.fsencode(self.name(index)))  # not every name is UTF-8
+            digest.update(f"\0{shard.rows}\0".encode())
             for row in (0, shard.rows - 1):
                 digest.update(_identity(shard, row))
         return digest.hexdigest()[:16]
@@ -224,16 +228,27 @@ def find_shards(
         instead: what to say of a folder without shards that has files of a suffix.
 
     Raises:
-        DataError: nothing there.
+        DataError: nothing there, or links, pipes, sockets or devices in the folder.
     """
-    if not path.exists():
-        raise DataError(f"{flag} {path}: no such file or folder")
-    if path.is_file():
+    if not path.is_dir():
+        _require_file(path, flag)
         return [path], []
-    found = (file.relative_to(path) for file in path.rglob("*") if not file.is_dir())
-    names = (file.as_posix() for file in found)
+    names = files_below(path, f"{flag} {path}")
     known, ignored = choose_names(names, f"{flag} {path}", suffixes, instead)
     return [path / name for name in known], [path / name for name in ignored]
+
+
+def _require_file(path: Path, flag: str) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise DataError(f"{flag} {path}: no such file or folder") from None
+    except OSError as error:
+        raise DataError(f"{flag} {path}: {error.strerror or error}") from error
+    if not stat.S_ISREG(mode):
+        raise DataError(
+            f"{flag} {path}: is {kind_of(mode)}, not a regular file or a folder"
+        )
 
 
 def choose_names(
