@@ -12,7 +12,7 @@ from fuzz.shard_targets import SHARDS
 CASES = {
     "npy": 400, "feather": 300, "raw": 100, "psv": 100, "bin": 100, "hcpe3": 300,
     "preprocess npy": 300, "preprocess feather": 200, "stage npy": 200, "csa": 400,
-    "kif": 300, "ki2": 300, "run.toml": 300, "hcpe-convert.json": 150,
+    "kif": 300, "ki2": 60, "run.toml": 200, "hcpe-convert.json": 150,
     "pre-process.json": 40, "onnx": 150,
 }  # fmt: skip
 OTHERS = 60
