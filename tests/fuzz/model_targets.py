@@ -24,9 +24,10 @@ from fuzz.mutations import (
     safetensors_header_changed,
 )
 from fuzz.shard_targets import rows_of
-from maou.checkpoint.manifest import MANIFEST, write_manifest
+from maou.checkpoint.folders import STATE
+from maou.checkpoint.manifest import MANIFEST, seal
 from maou.checkpoint.resume import find_resume_point, restore
-from maou.checkpoint.save import MODEL, OPTIMIZER, RANDOM, STATE, save_checkpoint
+from maou.checkpoint.save import MODEL, OPTIMIZER, RANDOM, save_checkpoint
 from maou.checkpoint.warm_start import fill_part
 from maou.cli.options import build_run
 from maou.config import settings_from_record
@@ -78,7 +79,7 @@ def _checkpoint_files() -> dict[str, bytes]:
     metrics = PolicyValueMetrics(**{**numbers, "rows": 10})
     state.epoch = state.step = 1
     state.before = state.last = metrics
-    state.best = {"total": Best(1, metrics)}
+    state.best = {"total": Best(1, metrics, 1)}
     record = {**as_plain(build_run({"input_path": Path("games")}))}
     record |= {"stage": 3, "data_fingerprint": "0" * 16}
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +104,7 @@ def _read_checkpoint(name: str, honest: bool) -> Callable[[bytes, Path], None]:
         (saved / name).write_bytes(data)
         if honest and name != MANIFEST:
             (saved / MANIFEST).unlink()
-            write_manifest(saved)
+            seal(saved)
         point = find_resume_point(str(run), folder)
         build_run(settings_from_record(point.settings))
         restore(_fresh_state(), point.folder, PolicyValueMetrics)
