@@ -17,9 +17,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from bigquery_server import DATASET
+from bigquery_tables import hcpe_table
 from cloud_stores import BUCKET
 from fault_proxy import Fault
 from maou.cli.main import run
+from maou.sources.bigquery_schema import HCPE_COLUMNS
 from maou.sources.fetch import Retries
 
 DATA = Path(__file__).parents[1] / "data"
@@ -33,6 +36,10 @@ USER_INFO = f"canary-user:{PASSWORD}@"
 @pytest.fixture
 def secrets(store, tmp_path_factory, monkeypatch) -> set[str]:
     """Plant secrets in every place that the SDKs read; give all of them."""
+    return _plant(store, tmp_path_factory.mktemp("account"), monkeypatch)
+
+
+def _plant(server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(
         serialization.Encoding.PEM,
@@ -46,12 +53,12 @@ def secrets(store, tmp_path_factory, monkeypatch) -> set[str]:
         "private_key": pem,
         "client_email": "canary@example.com",
         "client_id": "canary-client-id",
-        "token_uri": f"{store.proxy.url}/token",
+        "token_uri": f"{server.proxy.url}/token",
     }
-    place = tmp_path_factory.mktemp("account") / "account.json"
+    place = folder / "account.json"
     place.write_text(json.dumps(account))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(place))
-    for name, value in store.environment().items():
+    for name, value in server.environment().items():
         if value.startswith("http://"):
             monkeypatch.setenv(name, value.replace("http://", f"http://{USER_INFO}"))
     for scheme in ("http", "https"):
@@ -70,9 +77,10 @@ def said(monkeypatch, capfd) -> Iterator[io.StringIO]:
     monkeypatch.setenv("MAOU_TRACEBACK", "1")
     text = io.StringIO()
     handler = logging.StreamHandler(text)
-    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    levels = {name: logging.getLogger(name).level for name in (*LOGGERS, "numba")}
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.DEBUG)
+    logging.getLogger("numba").setLevel(logging.INFO)  # it has much to say
     logging.getLogger().addHandler(handler)
     yield text
     logging.getLogger().removeHandler(handler)
@@ -181,19 +189,39 @@ def test_no_failure_shows_a_secret(
     _require_none(secrets, text, tmp_path)
 
 
+def test_no_table_shows_a_secret(
+    bigquery, said, tmp_path_factory, tmp_path, capfd, monkeypatch, selfplay_rows
+):
+    bigquery.create(tmp_path.name, HCPE_COLUMNS[:6])
+    bigquery.append(tmp_path.name, hcpe_table(selfplay_rows[:300]))
+    secrets = _plant(bigquery, tmp_path_factory.mktemp("account"), monkeypatch)
+    table = ("--input-dataset-id", DATASET, "--input-table-name", tmp_path.name)
+    _, words = _commands(tmp_path, "none")[1]
+    assert run([*words, *table]) == 0
+    bigquery.proxy.reset()
+    bigquery.proxy.on_list[:] = [Fault(status=403, body=b'{"error": "canary"}')] * 3
+    assert run([*words, *table]) == 1
+    written = capfd.readouterr()
+    text = said.getvalue() + written.out + written.err
+    assert text.count("Traceback") == 1
+    _require_none(secrets, text, tmp_path)
+
+
+@pytest.mark.parametrize("source", ["bucket", "table"])
 @pytest.mark.parametrize("cloud_server", ["gcs"], indirect=True)
 def test_a_service_account_that_is_refused(
-    store, flags, secrets, said, tmp_path, capfd, monkeypatch
+    store, flags, secrets, said, tmp_path, capfd, monkeypatch, source
 ):
     """Without an emulator the account asks for a token; the answer quotes the key."""
     monkeypatch.delenv("STORAGE_EMULATOR_HOST")
     account = Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"])
     key = json.loads(account.read_text())["private_key"]
     body = json.dumps({"error": "invalid_grant", "error_description": key}).encode()
-    store.proxy.on_list[:] = [Fault(status=400, body=body)] * 3
+    store.proxy.on_write[:] = [Fault(status=400, body=body)] * 3
     _, words = _commands(tmp_path, "none")[1]
-    assert run([*words, *flags["hcpe"]]) == 1
-    assert store.proxy.lists[-1].path == "/token"
+    table = ["--input-dataset-id", "shogi", "--input-table-name", "positions"]
+    assert run([*words, *(flags["hcpe"] if source == "bucket" else table)]) == 1
+    assert store.proxy.requests[-1].path == "/token"
     written = capfd.readouterr()
     text = said.getvalue() + written.out + written.err
     assert "no usable Google credentials (RefreshError)" in text
