@@ -1,6 +1,5 @@
 """Tables of BigQuery for tests: made of the shipped positions, and opened."""
 
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,17 @@ from maou.sources.local import ShardSet, hcpe_kind
 QUICK = Retries(attempts=4, first_wait=0.01)
 
 
-def hcpe_table(rows: npt.NDArray[np.uint8], **columns: Any) -> pa.Table:
+def hcpe_table(rows: npt.NDArray[np.uint8], first: int = 0, **columns: Any) -> pa.Table:
     """Lay raw hcpe records out as rows of a table: 50 a game, 200 a day.
 
     Args:
         rows: the records, uint8 [n, 38].
-        columns: values for other columns than those.
+        first: how many come before them.
+        columns: values in the place of those.
     """
     raw = rows.view(HCPE).reshape(-1)
-    numbers = range(len(raw))
+    numbers = range(first, first + len(raw))
+    days = np.arange(first, first + len(raw)) // 200 + np.datetime64("2025-01-01")
     return pa.table(
         {
             "hcp": pa.array([code.tobytes() for code in raw["hcp"]], pa.binary()),
@@ -35,7 +36,7 @@ def hcpe_table(rows: npt.NDArray[np.uint8], **columns: Any) -> pa.Table:
             "bestMove16": raw["bestMove16"].astype(np.int64),
             "gameResult": raw["gameResult"].astype(np.int64),
             "id": [f"game {i // 50}_{i % 50}" for i in numbers],
-            "partitioningKey": [date(2025, 1, 1 + i // 200) for i in numbers],
+            "partitioningKey": days,
             **columns,
         }
     )

@@ -2,6 +2,9 @@
 
 import gc
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
@@ -331,7 +334,7 @@ def test_rows_without_ids_are_warned_about(bigquery, tmp_path, rows):
 def preprocess(request, bigquery, tmp_path, selfplay_path) -> tuple[bool, Path]:
     """What pre-process makes of some games, as a folder and as a table."""
     games = tmp_path / "games.hcpe"
-    games.write_bytes(selfplay_path.read_bytes()[: 38 * 300])
+    games.write_bytes(selfplay_path.read_bytes()[: 38 * 150])
     packed, out = request.param, tmp_path / "preprocess"
     form = ("--packed" if packed else "--no-packed", "--output-format", "feather")
     given = ("--input-path", str(games), "--output-dir", str(out), "--workers", "1")
@@ -347,8 +350,7 @@ def preprocess(request, bigquery, tmp_path, selfplay_path) -> tuple[bool, Path]:
 
 def _as_table(rows: pa.Table) -> pa.Table:
     """Give rows of a preprocess shard the types of a table."""
-    plain = {pa.uint8(): pa.int64(), pa.uint32(): pa.int64(), pa.uint16(): pa.int64()}
-    plain[pa.float16()] = pa.float64()
+    plain = {pa.uint8(): np.int64, pa.float16(): np.float64}
     made = {}
     for name, column in zip(rows.column_names, rows.columns, strict=True):
         if name == "id":
@@ -356,8 +358,11 @@ def _as_table(rows: pa.Table) -> pa.Table:
         elif name == "hcp":
             values = column.cast(pa.binary())
         elif pa.types.is_fixed_size_list(column.type):
-            kind = plain[column.type.value_type]
-            values = pa.array(column.to_pylist(), pa.list_(kind))
+            width = column.type.list_size
+            offsets = np.arange(0, (len(column) + 1) * width, width, dtype=np.int32)
+            elements = column.combine_chunks().flatten()
+            numbers = elements.to_numpy().astype(plain[elements.type])
+            values = pa.ListArray.from_arrays(offsets, numbers)
         elif name == "moves":
             values = pa.array(column.to_pylist())
         else:
@@ -366,7 +371,7 @@ def _as_table(rows: pa.Table) -> pa.Table:
     return pa.table(made)
 
 
-def test_preprocess_rows_and_their_sides(bigquery, preprocess, tmp_path):
+def test_preprocess_rows_and_their_sides(bigquery, preprocess, tmp_path, monkeypatch):
     packed, folder = preprocess
     form = {"input_format": "preprocess", "input_file_packed": packed}
     there = open_data(source(tmp_path.name, tmp_path / "cache", **form))
@@ -384,6 +389,28 @@ def test_preprocess_rows_and_their_sides(bigquery, preprocess, tmp_path):
         assert fetched.schema.equals(schema)
         key = "hcp" if packed else "id"
         assert pa.concat_tables(local).sort_by(key).equals(fetched.sort_by(key))
+    monkeypatch.delenv("BIGQUERY_STORAGE_EMULATOR_HOST")
+    by_pages = open_data(source(tmp_path.name, None, **form))
+    for one, two in zip(there.shards, by_pages.shards, strict=True):
+        assert one.path.read_bytes() == two.path.read_bytes()
+
+
+def test_pre_process_reads_a_table_like_a_folder(table, tmp_path):
+    shards = opened(table, tmp_path / "cache", input_batch_size=400)
+    local = tmp_path / "local"
+    local.mkdir()
+    for index, shard in enumerate(shards.shards):
+        (local / shards.name(index)).write_bytes(shard.path.read_bytes())
+    flags = _flags(table, tmp_path / "cache", "--input-batch-size", "400")
+    made = []
+    for name, given in (("a", ("--input-path", str(local))), ("b", flags)):
+        out = tmp_path / name
+        more = ("--output-dir", str(out), "--workers", "1")
+        assert run(["pre-process", *given, *more]) == 0
+        files = sorted(path for path in out.rglob("*.npy"))
+        made.append([(f.relative_to(out), f.read_bytes()) for f in files])
+    assert made[0] == made[1]
+    assert len(made[0]) == 2
 
 
 def test_the_forms_of_preprocess_rows_are_told_apart(bigquery, tmp_path):
@@ -393,3 +420,27 @@ def test_the_forms_of_preprocess_rows_are_told_apart(bigquery, tmp_path):
         settings = {"input_format": "preprocess", "input_file_packed": packed}
         with pytest.raises(DataError, match="Check --input-format, --input-file-pack"):
             open_data(source(f"{tmp_path.name}_{form}", None, **settings))
+
+
+def test_a_million_rows_stay_under_a_gigabyte(bigquery, tmp_path, selfplay_rows):
+    """Here a tenth of them; benchmarks/bigquery_source.py fetches all."""
+    amount = 100_000
+    bigquery.create("positions", COLUMNS)
+    rows = np.resize(selfplay_rows, (amount, 38))
+    bigquery.append("positions", hcpe_table(rows))
+    environment = {
+        **os.environ,
+        "BIGQUERY_EMULATOR_HOST": f"http://{bigquery.rest}",
+        "BIGQUERY_STORAGE_EMULATOR_HOST": bigquery.storage.upstream,
+    }
+    program = Path(__file__).parents[2] / "benchmarks" / "bigquery_source.py"
+    done = subprocess.run(
+        [sys.executable, program, "--child", str(tmp_path / "cache")],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["rows"] == amount
+    assert found["peak_mb"] < 1000 * amount / 1e6 + found["before_mb"]

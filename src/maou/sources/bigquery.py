@@ -45,7 +45,8 @@ class Table:
         version: what changes with its content.
         is_settled: whether `rows` and `version` tell everything, that is, whether no
             rows are in the streaming buffer.
-        snapshot: the moment of which its rows are read, microseconds since 1970.
+        snapshot: the moment of which its rows are read, microseconds since 1970; None
+            where they never change.
         partition: the date column it is partitioned by, empty if there is none.
         clustering: the columns it is clustered by.
     """
@@ -57,7 +58,7 @@ class Table:
     bytes: int
     version: str
     is_settled: bool
-    snapshot: int
+    snapshot: int | None
     partition: str
     clustering: tuple[str, ...]
 
@@ -134,20 +135,23 @@ class BigQueryDataSource:
         changed = (found.modified - EPOCH) // timedelta(microseconds=1)
         is_settled = found.streaming_buffer is None
         snapshot = max(now, changed + 1000)
-        version = f"{found.etag} {changed} {found.num_rows} {found.num_bytes}"
+        # Not the ETag: it may be another one when only statistics are.
+        made = (found.created - EPOCH) // timedelta(microseconds=1)
+        version = f"{made} {changed} {found.num_rows} {found.num_bytes}"
+        kind = found.table_type or "TABLE"
         partitioning = found.time_partitioning
         partition = ""
         if partitioning is not None:
             partition = partitioning.field or "_PARTITIONDATE"
         return Table(
             path=self.path,
-            kind=found.table_type or "TABLE",
+            kind=kind,
             columns=tuple(column_of(field.to_api_repr()) for field in found.schema),
             rows=found.num_rows or 0,
             bytes=found.num_bytes or 0,
             version=version if is_settled else f"{version} {snapshot}",
             is_settled=is_settled,
-            snapshot=snapshot,
+            snapshot=None if kind == "SNAPSHOT" else snapshot,
             partition=partition,
             clustering=tuple(found.clustering_fields or ()),
         )
@@ -164,7 +168,7 @@ class BigQueryDataSource:
             RemoteError: it cannot be had.
         """
         sql = _select(f"`{column}` AS value, COUNT(*) AS amount", table)
-        sql += " GROUP BY value ORDER BY value"
+        sql += " GROUP BY 1 ORDER BY 1"
         batches = self._queried(table, sql, [], 50_000)
         counts: Iterator[tuple[Value | None, int]] = (
             (value, amount)
@@ -284,8 +288,10 @@ class BigQueryDataSource:
 
 def _select(what: str, table: Table) -> str:
     """Begin a query of the table as it was at the snapshot; all names are checked."""
-    moment = f"TIMESTAMP_MICROS({table.snapshot})"
-    return f"SELECT {what} FROM `{table.path}` FOR SYSTEM_TIME AS OF {moment}"  # noqa: S608
+    sql = f"SELECT {what} FROM `{table.path}`"  # noqa: S608
+    if table.snapshot is None:
+        return sql
+    return f"{sql} FOR SYSTEM_TIME AS OF TIMESTAMP_MICROS({table.snapshot})"
 
 
 def _parameter_type(value: Value | None) -> str:

@@ -17,8 +17,9 @@ from maou.sources.bigquery_errors import asked, plain_errors
 from maou.sources.fetch import Retries
 from maou.sources.object_store import READ_TIMEOUT, TransientError
 
-STREAM_SECONDS = 600
-"""After so long a stream is asked for anew, from the row where it was."""
+STREAM_SECONDS = 2 * READ_TIMEOUT
+"""After so long a stream is asked for anew, from the row where it was, so that one that
+brings nothing more is noticed."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -54,18 +55,20 @@ class StorageReader:
         host = os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST")
         if not host:
             raise RemoteError("BIGQUERY_STORAGE_EMULATOR_HOST is not set")
-        channel = grpc.insecure_channel(host)
+        unlimited = [("grpc.max_receive_message_length", -1)]  # as the SDK does
+        channel = grpc.insecure_channel(host, unlimited)
         self._client = made(transport=made.get_transport_class()(channel=channel))
 
     def streams(
-        self, restriction: str, columns: Sequence[str], snapshot: int, most: int
+        self, restriction: str, columns: Sequence[str], snapshot: int | None, most: int
     ) -> list[Iterator[Any]]:
         """Ask for streams of rows; give an iterator of record batches for each.
 
         Args:
             restriction: what the rows have in common, in SQL; empty for all rows.
             columns: the columns to read.
-            snapshot: the moment of which to read, microseconds since 1970.
+            snapshot: the moment of which to read, microseconds since 1970; None for
+                the present.
             most: how many streams there may be.
 
         Raises:
@@ -78,14 +81,15 @@ class StorageReader:
         )
         compression = types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
         options.arrow_serialization_options.buffer_compression = compression
-        moment = EPOCH + timedelta(microseconds=snapshot)
         project, dataset, name = self._path.rsplit(".", 2)
-        wanted = types.ReadSession(
+        wanted: Any = types.ReadSession(
             table=f"projects/{project}/datasets/{dataset}/tables/{name}",
             data_format=types.DataFormat.ARROW,
             read_options=options,
-            table_modifiers=types.ReadSession.TableModifiers(snapshot_time=moment),
         )
+        if snapshot is not None:
+            moment = EPOCH + timedelta(microseconds=snapshot)
+            wanted.table_modifiers.snapshot_time = moment
         session: Any = asked(
             self._where,
             self._retries,
