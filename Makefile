@@ -7,12 +7,17 @@ READY := $(VENV)/.ready
 BIGQUERY := .venv-bigquery
 BIGQUERY_READY := $(BIGQUERY)/.ready
 
-.PHONY: help sample test chaos lint docs clean
+# How long `make fuzz` goes on, and the one kind of file it is to damage (all when empty).
+FUZZ_SECONDS ?= 3600
+FUZZ ?=
+
+.PHONY: help sample test chaos fuzz lint docs clean
 
 help:
 	@echo 'make sample   train a small network on the shipped sample games (about 2 minutes)'
 	@echo 'make test     run the tests'
 	@echo 'make chaos    kill training at 300 random moments (about 10 minutes)'
+	@echo 'make fuzz     damage files of every kind for an hour (FUZZ_SECONDS=60, FUZZ=onnx)'
 	@echo 'make lint     formatting, lint, types, import rules'
 	@echo 'make docs     rewrite the generated flag tables in docs/'
 
@@ -40,6 +45,9 @@ test: $(READY) $(BIGQUERY_READY)
 
 chaos: $(READY)
 	$(BIN)/python tests/chaos.py --rounds 300
+
+fuzz: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(FUZZ_SECONDS) --target '$(FUZZ)'
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

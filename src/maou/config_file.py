@@ -15,6 +15,9 @@ from maou.reading import read_limited
 from maou.settings import BoundSetting, settings_of
 from maou.text import shortened
 
+_MOST_BYTES = 1 << 18
+_MOST_DOTS = 300  # in a line: the parser takes memory by the square of a key's parts
+
 HEADER = """\
 # Every setting of this run. `maou learn-model --config FILE` makes the same run again;
 # flags on the command line go before the file's.
@@ -29,7 +32,12 @@ def read_config(path: Path) -> dict[str, Any]:
             key; the nearest known name is suggested.
     """
     try:
-        tables = tomllib.loads(read_limited(path).decode())
+        text = read_limited(path, _MOST_BYTES).decode()
+        if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+            raise ConfigError(
+                f"--config {path}: a line has more than {_MOST_DOTS} dots"
+            )
+        tables = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror or error}") from error
     except RecursionError as error:
@@ -37,7 +45,11 @@ def read_config(path: Path) -> dict[str, Any]:
             f"--config {path}: not a TOML file: nested too deeply"
         ) from error
     except ValueError as error:
-        raise ConfigError(f"--config {path}: not a TOML file: {error}") from error
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"--config {path}: not a TOML file: {shortened(str(error))}"
+        ) from error
     values: dict[str, Any] = {}
     for table, entries in tables.items():
         if table not in RUN_SETTINGS or not isinstance(entries, dict):

@@ -14,6 +14,7 @@ from maou.records.arrow import ArrowFile
 from maou.records.game_ids import keys_of_arrow_text
 from maou.records.hcpe import HCPE, RAW_FIELDS
 from maou.records.shards import GameKeys, Rows, Shard, empty_rows, require_rows
+from maou.text import shortened
 
 _INTEGERS = {"eval": pa.int16(), "bestMove16": pa.uint16(), "gameResult": pa.uint8()}
 _HCP_BYTES = HCPE["hcp"].itemsize
@@ -86,7 +87,7 @@ def _require_hcpe(path: Path, schema: Any) -> None:
         )
         raise DataError(
             f"{path}: not an hcpe shard: missing {', '.join(missing)} among its "
-            f"columns {', '.join(schema.names)}.{other}"
+            f"columns {shortened(', '.join(schema.names))}.{other}"
         )
     double = [name for name in (*RAW_FIELDS, "id") if schema.names.count(name) > 1]
     if double:

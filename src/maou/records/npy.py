@@ -26,6 +26,7 @@ from maou.records.shards import (
     read_bytes,
     require_rows,
 )
+from maou.text import shortened
 
 
 class NpyShard(Shard):
@@ -161,7 +162,7 @@ def _require_hcpe(path: Path, dtype: np.dtype[Any]) -> None:
         )
         raise DataError(
             f"{path}: not an hcpe shard: missing {', '.join(missing)} among its fields "
-            f"{', '.join(dtype.names)}.{other}"
+            f"{shortened(', '.join(dtype.names))}.{other}"
         )
     wrong = [
         f"{name} is {dtype[name]}, not {HCPE[name]}"

@@ -181,3 +181,21 @@ def test_handicap_and_other_starts() -> None:
 
 def test_bytes_that_are_no_text() -> None:
     assert reject(b"\xff\xfe\x00\x81")[1].startswith("unreadable: neither UTF-8")
+
+
+def test_numbers_of_any_length_are_bounded() -> None:
+    long = "9" * 400
+    text = (
+        f"V2.2\nPI\n+\n'black_rate:a:{long}\n+7776FU\n'** {long}.5 \n-3334FU\n"
+        f"'** -{long}.5 x\n%TORYO\n"
+    )
+    (game,) = parse_games(text.encode(), "csa")
+    assert isinstance(game, Game)
+    assert game.ratings == (65535, 0)
+    assert game.evals.tolist() == [32767, -32767]
+
+
+def test_games_beyond_counting_are_one_reject() -> None:
+    (found,) = parse_games(b"V2\n" * 30_000, "csa")
+    assert isinstance(found, Rejected)
+    assert "30000 games" in found.reason or "29999 games" in found.reason

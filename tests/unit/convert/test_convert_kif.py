@@ -227,3 +227,23 @@ def test_ki2_rejects(text: str, ply: int, says: str) -> None:
     made = reject(text, "ki2")
     assert made[0] == ply
     assert says in made[1]
+
+
+def test_a_move_at_which_the_parser_aborts_is_one_reject() -> None:
+    # rsshogi ends the process at a drop on a square that is taken.
+    text = "▲７六歩 △３四歩 ▲２二角成 △同　銀 ▲３四角 △３三銀\n"
+    (found,) = parse_games(text.encode(), "ki2")
+    assert isinstance(found, Rejected)
+    assert (found.ply, found.reason.split(":")[0]) == (5, "illegal move")
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "１" * 40])
+def test_a_move_number_of_any_length_is_no_move(number: str) -> None:
+    (found,) = parse_games(f"手合割：平手\n{number} ７六歩(77)\n".encode(), "kif")
+    assert isinstance(found, Rejected) or len(found.moves) == 1
+
+
+def test_a_stretch_of_blanks_takes_no_time() -> None:
+    text = "▲７六歩" + " \u3000" * 200_000 + "△３四歩\n"
+    (found,) = parse_games(text.encode(), "ki2")
+    assert found is not None
