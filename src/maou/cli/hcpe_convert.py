@@ -8,12 +8,14 @@ from maou.cli.console import Progressing, note, say, writing_to
 from maou.cli.inputs import build_reading
 from maou.cli.options import GroupedCommand, options_from
 from maou.cli.tables import TableLoading
+from maou.cli.uploads import build_publish, mirroring, require_one_output
 from maou.convert.config import HcpeConvertConfig
 from maou.errors import ConfigError, MaouError
+from maou.publish.config import PublishConfig
 from maou.sources.config_table import TableOutputConfig
 
 
-@options_from(HcpeConvertConfig, TableOutputConfig)
+@options_from(HcpeConvertConfig, TableOutputConfig, PublishConfig)
 @click.command(
     cls=GroupedCommand,
     name="hcpe-convert",
@@ -30,6 +32,8 @@ def command(**values: Any) -> None:
             "--output-dataset-id: a table keeps the game of each position, which "
             "--output-format hcpe does not; use feather or npy"
         )
+    publish = build_publish(values)
+    require_one_output(publish, table=loading.is_wanted)
     loading.require_room()
     # Imported after the options are checked: numpy and rsshogi are not needed to help.
     from maou.convert.hcpe import Report, convert_games
@@ -40,10 +44,16 @@ def command(**values: Any) -> None:
             f"{report.progress.games:,} games finished, "
             f"{report.positions:,} positions converted, {_speed(report)}",
         )
+        # A shard's size is noted when it is finished.
+        shards = report.progress.shards
+        uploads.finished(shard["name"] for shard in shards if shard["bytes"])
 
-    with writing_to(config.output_dir), Progressing() as progress:
-        report = convert_games(config, tell, note)
-    _summarise(report, config)
+    with mirroring(publish, config.output_dir) as uploads:
+        with writing_to(config.output_dir), Progressing() as progress:
+            report = convert_games(config, tell, note)
+        names = [shard["name"] for shard in report.progress.shards]
+        uploads.complete(names, ("rejects.tsv", "hcpe-convert.json"))
+        _summarise(report, config)
     with writing_to(config.output_dir):
         shards = report.progress.shards
         loading.load(

@@ -8,11 +8,13 @@ from maou.cli.console import Progressing, note, say, table, warn, writing_to
 from maou.cli.inputs import build_reading
 from maou.cli.options import GroupedCommand, options_from
 from maou.cli.tables import TableLoading
+from maou.cli.uploads import build_publish, mirroring, require_one_output
 from maou.convert.config_preprocess import THREADS, PreProcessConfig
+from maou.publish.config import PublishConfig
 from maou.sources.config_table import TableOutputConfig
 
 
-@options_from(PreProcessConfig, TableOutputConfig)
+@options_from(PreProcessConfig, TableOutputConfig, PublishConfig)
 @click.command(
     cls=GroupedCommand,
     name="pre-process",
@@ -26,6 +28,8 @@ def command(**values: Any) -> None:
     config = build_reading(PreProcessConfig, values)
     kind = "packed" if config.packed else "dense"
     loading = TableLoading(values, config.output_dir, kind)
+    publish = build_publish(values)
+    require_one_output(publish, table=loading.is_wanted)
     loading.require_room()
     # Imported after the options are checked: numba is not needed to help.
     from maou.convert.engine_threads import Report
@@ -35,10 +39,14 @@ def command(**values: Any) -> None:
         rows = sum(report.state.rows)
         text = f"{report.phase:5}  of {rows:,} positions"
         progress.update(report.fraction, text)
+        uploads.finished(shard["name"] for shard in report.state.shards)
 
-    with writing_to(config.output_dir), Progressing() as progress:
-        report = pre_process(config, tell, note)
-    _summarise(report, config)
+    with mirroring(publish, config.output_dir) as uploads:
+        with writing_to(config.output_dir), Progressing() as progress:
+            report = pre_process(config, tell, note)
+        names = [shard["name"] for shard in report.state.shards]
+        uploads.complete(names, ("pre-process.json",))
+        _summarise(report, config)
     with writing_to(config.output_dir):
         loading.load(
             [

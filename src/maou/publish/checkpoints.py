@@ -60,19 +60,20 @@ def hold(origin: Path, place: Path, stage: str) -> Waiting:
         stage: `stage1`, `stage2` or empty.
     """
     name = "/".join(part for part in ("models", stage, origin.name) if part)
-    files = place
+    files, links = place, {}
     try:
+        links = links_of(origin.parent)
         place.mkdir(parents=True)
         for path in origin.iterdir():
             os.link(path, place / path.name)
     except OSError:  # a file system without them: then the folder itself must do
         shutil.rmtree(place, ignore_errors=True)
         files = origin
-    return Waiting(origin, files, links_of(origin.parent), name)
+    return Waiting(origin, files, links, name)
 
 
 def publish_checkpoint(
-    mirror: Mirror, waiting: Waiting, clean: Clean, newest: Waiting
+    mirror: Mirror, waiting: Waiting, clean: Clean, newest: Callable[[], Waiting]
 ) -> None:
     """Bring a checkpoint, what names it, and then remove what is no longer kept.
 
@@ -81,15 +82,24 @@ def publish_checkpoint(
         waiting: the checkpoint; left out if the run has removed it and there is a
             newer one.
         clean: takes local paths out of its settings.
-        newest: the latest checkpoint in the same folder.
+        newest: gives the latest checkpoint in the same folder.
 
     Raises:
         CheckpointError: its files are not what its manifest says.
         Stopped, RemoteError: as `Mirror.put` does.
     """
-    if waiting.origin.exists() or waiting is newest:
-        _bring(mirror, waiting, clean)
-        _write_links(mirror, _folder(waiting), newest.links, waiting.links)
+
+    def is_wanted() -> bool:
+        return waiting.origin.exists() or waiting is newest()
+
+    if is_wanted():
+        try:
+            _bring(mirror, waiting, clean)
+        except (CheckpointError, OSError):
+            if is_wanted():
+                raise
+            return  # without hard links it may be removed while it is read
+        _write_links(mirror, _folder(waiting), newest().links, waiting.links)
         _remove_dropped(mirror, waiting.origin.parent, _folder(waiting))
     waiting.release()
 

@@ -1,5 +1,6 @@
 """The uploads of one command, from its beginning to its last lines."""
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,7 @@ def uploading(
         listener.warn(f"{error}. Until then nothing is uploaded, only written here.")
         yield None
         return
+    gc.collect()  # boards of rsshogi may be freed by the thread that made them only
     worker = Worker(
         opening(config, folder, place, RETRIES),
         lambda reason: listener.warn(f"not uploaded yet: {reason}"),

@@ -84,8 +84,8 @@ class _RunUploads(Uploads):
         self._worker.submit(_FILES, self._publish_files)
 
     def _publish_checkpoint(self, waiting: Waiting, mirror: Mirror) -> None:
-        newest = self._newest[waiting.origin.parent]
-        publish_checkpoint(mirror, waiting, self._clean, newest)
+        place = waiting.origin.parent
+        publish_checkpoint(mirror, waiting, self._clean, lambda: self._newest[place])
 
     def _publish_files(self, mirror: Mirror) -> None:
         for top in ("models", "logs"):

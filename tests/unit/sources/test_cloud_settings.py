@@ -165,7 +165,7 @@ def test_a_missing_extra_of_a_table_comes_with_the_install_line(monkeypatch):
 
 def test_reading_data_imports_no_sdk_before_it_is_asked_for():
     code = (
-        "import sys, maou.data.pipeline; "
+        "import sys, maou.data.pipeline, maou.publish.training; "
         "print([m for m in ('boto3', 'botocore', 'google', 'grpc') "
         "if m in sys.modules])"
     )
