@@ -5,6 +5,7 @@ The real stages, loaders, trainer and checkpoints; only the cut is made here.
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,6 @@ from maou.train.hooks import Hook
 from maou.train.state import TrainState
 
 EPOCHS = 3
-CPU = resolve_compute("cpu")
 
 
 class _CutError(Exception):
@@ -104,7 +104,8 @@ def _config(root: Path, kind: str, **changed: object) -> RunConfig:
 
 
 def _prepare(config: RunConfig) -> Prepared:
-    return prepare_stages(stages_of(config), CPU)[0]
+    compute = resolve_compute("cpu", config.train.precision)
+    return prepare_stages(stages_of(config), compute)[0]
 
 
 def _fresh(prepared: Prepared) -> TrainState:
@@ -120,11 +121,15 @@ def _everything(state: TrainState) -> dict[str, object]:
         name: getattr(state, name)
         for name in ("epoch", "step", "batches", "rows", "before", "best", "last")
     }
+    scaling = None if state.scaler is None else state.scaler.state_dict()
     return {
         **plain,
         "network": copy.deepcopy(state.network.state_dict()),
         "optimizer": copy.deepcopy(state.optimizer.state_dict()),
         "generator": torch.get_rng_state(),
+        "numbers": dataclasses.asdict(state.numbers),
+        "micro_batch": state.micro_batch,
+        "scaling": scaling,
     }
 
 
@@ -141,9 +146,15 @@ def _same(first: object, second: object) -> bool:
     return first == second
 
 
-def _check_every_cut(prepared: Prepared, folder: Path) -> None:
+def _check_every_cut(
+    prepared: Prepared,
+    folder: Path,
+    cuts: Sequence[int] = (),
+    micro_batch: int | None = None,
+) -> TrainState:
     trainer, config = prepared.trainer, prepared.stage.config
     whole = _fresh(prepared)
+    whole.micro_batch = micro_batch  # as if memory had run out
     trainer.fit(whole, [])
     expected = _everything(whole)
     assert whole.step >= EPOCHS
@@ -153,9 +164,10 @@ def _check_every_cut(prepared: Prepared, folder: Path) -> None:
         "data_fingerprint": "",
         **as_plain(config),
     }
-    for cut in range(1, whole.step + 1):
+    for cut in cuts or range(1, whole.step + 1):
         run_folder = folder / f"cut-{cut}"
         state = _fresh(prepared)
+        state.micro_batch = micro_batch
         hooks = [CheckpointHook(run_folder, record, every_step), _CutAfter(cut)]
         with pytest.raises(_CutError):
             trainer.fit(state, hooks)
@@ -164,8 +176,10 @@ def _check_every_cut(prepared: Prepared, folder: Path) -> None:
         point = find_resume_point(str(run_folder), folder)
         restore(resumed, point.folder, trainer.task.metrics)
         assert resumed.step == cut
+        trainer.take_place(resumed, same_data=True)
         trainer.fit(resumed, [])
         assert _same(_everything(resumed), expected), f"cut after step {cut}"
+    return whole
 
 
 @pytest.mark.parametrize(
@@ -192,3 +206,24 @@ def test_every_step_with_two_workers(data, tmp_path, streaming):
     workers = {"dataloader_workers": 2, "streaming": streaming}
     with_workers = _prepare(_config(data, "hcpe", data=workers))
     _check_every_cut(with_workers, tmp_path)
+
+
+def test_parts_of_batches_that_did_not_fit_in_memory(data, tmp_path):
+    prepared = _prepare(_config(data, "vit"))
+    assert _check_every_cut(prepared, tmp_path, (2, 5), 37).micro_batch == 37
+
+
+def test_overflows_and_skipped_spikes(data, tmp_path):
+    """Steps that were left out, the loss scale and the median are gone on from too."""
+    train = {"epochs": 1, "gradient_accumulation_steps": 1}
+    config = _config(
+        *(data, "hcpe"),
+        data={"batch_size": 10},
+        train={**train, "precision": "fp16", "skip_loss_spikes": 1.01},
+        loss={"policy_loss_ratio": 100.0},
+        optim={"learning_rate": 0.1, "lr_scheduler": "none"},
+    )
+    whole = _check_every_cut(_prepare(config), tmp_path, (5, 30))
+    assert whole.numbers.overflows > 0
+    assert whole.numbers.skipped_spikes > 0
+    assert whole.scaler.get_scale() < 65536

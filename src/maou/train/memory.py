@@ -19,8 +19,12 @@ from maou.train.compiled import CompiledForward
 from maou.train.events import OUT_OF_MEMORY, Event
 from maou.train.state import TrainState
 
-_SAID = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-"""How torch, cuDNN and cuBLAS put it where they raise no error of its own."""
+_SAID = (
+    *("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED"),
+    "could not create a primitive",
+)
+"""How torch, cuDNN and cuBLAS put it where they raise no error of its own; the last is
+oneDNN's, whose other reasons a smaller batch does not cure: they end in the error."""
 
 T = TypeVar("T")
 
