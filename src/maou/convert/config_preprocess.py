@@ -7,12 +7,13 @@ from pathlib import Path
 from maou.errors import ConfigError
 from maou.settings import REQUIRED, setting
 from maou.sources.choosing import require_choice
+from maou.sources.config import BIGQUERY as SOURCE_BIGQUERY
 from maou.sources.config import GROUP, HCPE_SUFFIXES, RecordInputConfig
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|[KMGT]I?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
-ENGINES = THREADS, RAY = ("threads", "ray")
+ENGINES = THREADS, RAY, BIGQUERY = ("threads", "ray", "bigquery")
 
 _SPLIT, _OUTPUT, _RESOURCES = "Split", "Output", "Resources"
 
@@ -86,8 +87,9 @@ class PreProcessConfig(RecordInputConfig):
     )
     engine: str = setting(
         THREADS,
-        "What adds the positions up: threads of this machine, or a Ray cluster (extra "
-        "ray). The output is the same.",
+        "What adds the positions up: threads of this machine, a Ray cluster (extra "
+        "ray), or BigQuery (extra gcp), where the table of --input-dataset-id is. The "
+        "output is the same.",
         _RESOURCES,
         choices=ENGINES,
     )
@@ -110,6 +112,11 @@ class PreProcessConfig(RecordInputConfig):
         if self.ray_address is not None and self.engine != RAY:
             raise ConfigError(
                 f"--ray-address: needs --engine {RAY}; this is --engine {self.engine}"
+            )
+        if self.engine == BIGQUERY and self.provider != SOURCE_BIGQUERY:
+            raise ConfigError(
+                f"--engine {BIGQUERY}: adds up the rows of a table; needs "
+                "--input-dataset-id and --input-table-name"
             )
         parse_size("--memory-limit", self.memory_limit)
         if self.input_path is None:

@@ -137,10 +137,9 @@ class ThreadsEngine:
 
     def begin(self) -> None:
         """Go back to a phase whose files are missing: another engine made none."""
-        if self.state.phase == "merge":
-            tasks = range(len(self.source.tasks()))
-            if not all(self._run_path(number).exists() for number in tasks):
-                self.state.phase = "spill"
+        missing = not all(path.exists() for path, _ in self.runs())
+        if self.state.phase == "merge" and missing:
+            self.state.phase = "spill"
 
     def work(self) -> None:
         """Do the phases that are left, each recorded when it is finished."""
@@ -169,7 +168,7 @@ class ThreadsEngine:
         own = resident_bytes() + _OWN_BYTES
         needed = _TASK_BYTES
         if self.state.phase == "split":
-            marks = max(shard.rows for shard in self.source.shards) // 4
+            marks = max((s.rows for s in self.source.shards), default=0) // 4
             needed = max(needed, _SPLIT_BYTES + marks)
         left = self.config.memory_bytes - own
         threads = min(self.threads, left // _TASK_BYTES)
@@ -225,6 +224,13 @@ class ThreadsEngine:
 
     # Spill.
 
+    def runs(self) -> list[tuple[Path, bool]]:
+        """List the runs that are to be merged, and which are of what is left out."""
+        return [
+            (self._run_path(number), task.excluded)
+            for number, task in enumerate(self.source.tasks())
+        ]
+
     def _run_path(self, number: int) -> Path:
         return self.spilled / f"run-{number:07d}"
 
@@ -251,10 +257,7 @@ class ThreadsEngine:
     # Merge.
 
     def _merge(self) -> None:
-        runs = [
-            (Run(self._run_path(number)), task.excluded)
-            for number, task in enumerate(self.source.tasks())
-        ]
+        runs = [(Run(path), excluded) for path, excluded in self.runs()]
 
         def work(job: tuple[int, Merge]) -> dict[str, int]:
             return self._merge_range(runs, *job)

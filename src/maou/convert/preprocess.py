@@ -15,7 +15,7 @@ engine that does the phases.
 
 from collections.abc import Callable
 
-from maou.convert.config_preprocess import RAY, PreProcessConfig
+from maou.convert.config_preprocess import BIGQUERY, RAY, PreProcessConfig
 from maou.convert.engine_threads import SPILLED, Report, ThreadsEngine
 from maou.convert.preprocess_input import Input
 from maou.convert.preprocess_state import SIDES, begin_or_resume
@@ -41,12 +41,12 @@ def pre_process(
         MaouError: every position was excluded.
         OSError: the output cannot be written.
     """
-    source = Input(config, note)
+    source, engine = _chosen(config, note)
     config.output_dir.mkdir(parents=True, exist_ok=True)
     require_no_links(*(config.output_dir / name for name in (SPILLED, *SIDES)))
-    with sole_use(config.output_dir), source.source.naming():
+    with sole_use(config.output_dir), source.naming():
         state, resumed = begin_or_resume(config, source.digests)
-        run = _engine(config.engine)(config, source, state, tell)
+        run = engine(config, source, state, tell)
         run.resumed = resumed
         if state.phase == "complete":
             require_sizes(state.shards, config.output_dir)
@@ -56,9 +56,16 @@ def pre_process(
         return run.report()
 
 
-def _engine(name: str) -> type[ThreadsEngine]:
-    if name == RAY:
-        from maou.convert.engine_ray import RayEngine  # ray comes with an extra
+def _chosen(
+    config: PreProcessConfig, note: Callable[[str], None]
+) -> tuple[Input, Callable[..., ThreadsEngine]]:
+    """Open the input for the engine that is asked for; imports what that needs."""
+    if config.engine == BIGQUERY:
+        from maou.convert.engine_bigquery import BigQueryEngine, TableInput
 
-        return RayEngine
-    return ThreadsEngine
+        return TableInput(config, note), BigQueryEngine
+    if config.engine == RAY:
+        from maou.convert.engine_ray import RayEngine
+
+        return Input(config, note), RayEngine
+    return Input(config, note), ThreadsEngine

@@ -1,5 +1,6 @@
 """What `maou pre-process` reads: shards of records, and shards to leave out."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -97,20 +98,30 @@ class Input:
         """
         self.source = source = open_source(config, hcpe_kind(), note)
         self.shards: tuple[Shard, ...] = source.shards
-        self.excluded: Sequence[Shard | PreprocessShard] = [
-            shard for path in config.exclude for shard in open_excluded(path)
-        ]
+        self.excluded, excluded_digest = self.opened_excluded(config)
         (flag,) = config.sources()
         self.digests = {
             flag: digest_of(
                 (source.name(index), shard.path, source.version(index))
                 for index, shard in enumerate(self.shards)
             ),
-            "--exclude": digest_of(
-                (s.path.name, s.path, str(s.path.stat().st_mtime_ns))
-                for s in self.excluded
-            ),
+            "--exclude": excluded_digest,
         }
+
+    @staticmethod
+    def opened_excluded(
+        config: PreProcessConfig,
+    ) -> tuple[Sequence[Shard | PreprocessShard], str]:
+        """Open the shards to leave out; give them and their digest."""
+        shards = [shard for path in config.exclude for shard in open_excluded(path)]
+        digest = digest_of(
+            (s.path.name, s.path, str(s.path.stat().st_mtime_ns)) for s in shards
+        )
+        return shards, digest
+
+    def naming(self) -> contextlib.AbstractContextManager[None]:
+        """Have messages name objects of a store by their URL."""
+        return self.source.naming()
 
     @property
     def rows(self) -> int:

@@ -157,11 +157,11 @@ def combined(entries: Entries, ids: Ids) -> Entries:
     out = np.empty_like(entries)
     made = _combine(entries, ids, np.argsort(ids), out)
     if made < 0:
-        raise DataError(_TOO_MANY)
+        raise DataError(TOO_MANY)
     return out[:made]
 
 
-_TOO_MANY = (
+TOO_MANY = (
     f"one position occurs more than {MAX_COUNT:,} times in the input, too often for "
     "the counts of a preprocess record; give fewer games"
 )
@@ -244,7 +244,7 @@ def grouped(entries: Entries) -> Grouped:
     left_out = np.zeros(2, dtype=np.int64)
     positions = _group(entries, words, offsets, label, sums, left_out)
     if positions < 0:
-        raise DataError(_TOO_MANY)
+        raise DataError(TOO_MANY)
     moves = int(offsets[positions])
     block = PackedBlock(
         words[:positions].view(np.uint8),

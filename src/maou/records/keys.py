@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from maou.shogi.compiled import inlined, kernel
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
+GOLDEN, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+"""SplitMix64's numbers."""
+
+_GOLDEN, _MIX_1, _MIX_2 = np.uint64(GOLDEN), np.uint64(MIX_1), np.uint64(MIX_2)
 _MASK = 2**64 - 1
 
 
@@ -30,9 +31,9 @@ def key_of(*parts: int) -> int:
     key = 0
     for part in parts:
         value = (key ^ part) & _MASK
-        value = (value + int(_GOLDEN)) & _MASK
-        value = ((value ^ (value >> 30)) * int(_MIX_1)) & _MASK
-        value = ((value ^ (value >> 27)) * int(_MIX_2)) & _MASK
+        value = (value + GOLDEN) & _MASK
+        value = ((value ^ (value >> 30)) * MIX_1) & _MASK
+        value = ((value ^ (value >> 27)) * MIX_2) & _MASK
         key = value ^ (value >> 31)
     return key
 

@@ -41,6 +41,12 @@ SHUFFLED_RUN = 8.0
 """Below this mean length of a recovered game, the rows are not in game order."""
 
 
+ONE_GAME = (
+    "all rows belong to one game (or one shard without game ids), so none can be held "
+    "out; give more games"
+)
+
+
 @dataclass(frozen=True)
 class Split:
     """Which rows are held out.
@@ -115,12 +121,8 @@ def mark_by_game(
     Raises:
         DataError: there is only one game (or shard) to split, or a row is damaged.
     """
-    one = (
-        "all rows belong to one game (or one shard without game ids), so none can be "
-        "held out; give more games"
-    )
-    hashes = _hasher(shards, key_of(_SALT, seed))
-    _mark(shards, hashes, test_ratio, keep, one)
+    hashes = _hasher(shards, split_key(seed))
+    _mark(shards, hashes, test_ratio, keep, ONE_GAME)
 
 
 def _mark(
@@ -134,7 +136,7 @@ def _mark(
 
     Where all rows are of one unit, `one` says so.
     """
-    threshold = _threshold_of(test_ratio)
+    threshold = threshold_of(test_ratio)
     low, high = 2**64, -1
     for index in range(len(shards)):
         bits, least, most = _below(hashes(index), threshold)
@@ -142,17 +144,23 @@ def _mark(
         keep(index, bits)
     if low == high:
         raise DataError(f"{shards[0].path}: {one}")
-    nearest = _between(low, high, threshold)
+    nearest = moved_threshold(low, high, threshold)
     if nearest != threshold:
         for index in range(len(shards)):
             keep(index, _below(hashes(index), nearest)[0])
 
 
-def _threshold_of(test_ratio: float) -> int:
+def split_key(seed: int) -> int:
+    """Give the key under which games are hashed."""
+    return key_of(_SALT, seed)
+
+
+def threshold_of(test_ratio: float) -> int:
+    """Give the hash below which a game is held out."""
     return int(test_ratio * 2**64)
 
 
-def _between(low: int, high: int, threshold: int) -> int:
+def moved_threshold(low: int, high: int, threshold: int) -> int:
     """Move the threshold so that the lowest hash is below it and the highest not."""
     if threshold <= low:
         return low + 1
@@ -202,7 +210,7 @@ def split_by_shard(
         raise DataError(
             f"{shards[0].path}: the shards all hold the same, so none can be held out"
         )
-    threshold = _between(low, high, _threshold_of(test_ratio))
+    threshold = moved_threshold(low, high, threshold_of(test_ratio))
     held_out = tuple(value < threshold for value in hashes)
     return split_by_marks(tuple(shard.rows for shard in shards), held_out, "shard")
 
@@ -226,7 +234,7 @@ def split_by_row(
     Raises:
         DataError: all rows have one key, or a row cannot be read.
     """
-    key = key_of(_SALT, seed)
+    key = split_key(seed)
 
     def hashes(index: int) -> Iterator[npt.NDArray[np.uint64]]:
         for part in keys(index):

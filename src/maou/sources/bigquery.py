@@ -11,7 +11,7 @@ its pages. Both read the table as it was at one moment, and neither keeps an ord
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -167,7 +167,7 @@ class BigQueryDataSource:
         Raises:
             RemoteError: it cannot be had.
         """
-        sql = _select(f"`{column}` AS value, COUNT(*) AS amount", table)
+        sql = select(f"`{column}` AS value, COUNT(*) AS amount", table)
         sql += " GROUP BY 1 ORDER BY 1"
         batches = self._queried(table, sql, [], 50_000)
         counts: Iterator[tuple[Value | None, int]] = (
@@ -211,7 +211,7 @@ class BigQueryDataSource:
             else:
                 yield from merged(streams, self._streams)
                 return
-        sql = _select(", ".join(f"`{name}`" for name in columns), table)
+        sql = select(", ".join(f"`{name}`" for name in columns), table)
         condition = page.condition("@low", "@high")
         if condition:
             sql += f" WHERE {condition}"
@@ -226,24 +226,39 @@ class BigQueryDataSource:
         page_rows: int,
     ) -> Iterator[Any]:
         """Run a query; read its rows page by page."""
+        config = self._query_config(table, values)
+        yield from self._rows_of(lambda: self._started(sql, config), page_rows)
+
+    def _query_config(
+        self, table: Table, values: Sequence[tuple[str, Value | None]]
+    ) -> Any:
+        """Give a query its parameters, and a limit of what it may cost."""
         from google.cloud import bigquery
 
         # No query of ours can cost more than the whole table, or what streams into it.
         most = table.bytes * (1 if table.is_settled else 2)
-        config = bigquery.QueryJobConfig(
+        return bigquery.QueryJobConfig(
             maximum_bytes_billed=max(most, _LEAST_BILLED),
             query_parameters=[
                 bigquery.ScalarQueryParameter(name, _parameter_type(value), value)
                 for name, value in values
             ],
         )
+
+    def _rows_of(self, start: Callable[[], Any], page_rows: int) -> Iterator[Any]:
+        """Read a query's rows page by page.
+
+        Args:
+            start: starts the query; called again when it failed.
+            page_rows: the most rows of a page.
+        """
         job: Any = None
         done, failures = 0, 0
         while True:
             begin = done
             try:
                 if job is None or job.error_result:
-                    job = self._started(sql, config)
+                    job = start()
                 elif done:
                     job = self._again(job)
                 with plain_errors(self.where):
@@ -286,7 +301,7 @@ class BigQueryDataSource:
         )
 
 
-def _select(what: str, table: Table) -> str:
+def select(what: str, table: Table) -> str:
     """Begin a query of the table as it was at the snapshot; all names are checked."""
     sql = f"SELECT {what} FROM `{table.path}`"  # noqa: S608
     if table.snapshot is None:

@@ -10,21 +10,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from maou.errors import ConfigError, RemoteError
-from maou.sources.bigquery import BigQueryDataSource
-from maou.sources.bigquery_errors import asked
+from maou.sources.bigquery_jobs import JOB_SECONDS, BigQueryJobs
 from maou.sources.bigquery_loading import next_file, schema_of
 from maou.sources.bigquery_pages import TableName
 from maou.sources.bigquery_schema import Column
 from maou.sources.fetch import DEFAULT_RETRIES, Retries
 from maou.sources.object_store import READ_TIMEOUT
 
-T = TypeVar("T")
-
 _KEPT = timedelta(days=7)
-_JOB_SECONDS = 3600
 
 
 class Layout(NamedTuple):
@@ -39,7 +35,7 @@ class Layout(NamedTuple):
     clustering: tuple[str, ...]
 
 
-class BigQueryTarget(BigQueryDataSource):
+class BigQueryTarget(BigQueryJobs):
     """A table that is to be made."""
 
     flags = "--output-dataset-id", "--output-table-name"
@@ -68,7 +64,6 @@ class BigQueryTarget(BigQueryDataSource):
         super().__init__(name, 1, retries)
         self._columns, self._layout = columns, layout
         self._folder = folder
-        self._location = ""
 
     def rows(self, path: str = "") -> int | None:
         """Count the rows of the table, or of another; None if there is none.
@@ -95,7 +90,6 @@ class BigQueryTarget(BigQueryDataSource):
                 f"BigQuery {dataset}: there is no such data set; make it (bq mk "
                 f"--dataset) or check {self.flags[0]}"
             )
-        self._location = found.location
         if self.rows():
             raise ConfigError(
                 f"{self.where}: has rows already, and a table holds the records of one "
@@ -148,27 +142,6 @@ class BigQueryTarget(BigQueryDataSource):
             )
         self._copy(staging, f"maou-{digest}-{made}-copy")
         self._drop(staging)
-
-    def _table(self, path: str) -> Any:
-        return self._if_there(
-            lambda: self._client.get_table(path, retry=None, timeout=READ_TIMEOUT)
-        )
-
-    def _if_there(self, request: Callable[[], T]) -> T | None:
-        """Ask for something that may not exist."""
-        from google.api_core.exceptions import NotFound
-
-        def found() -> T | None:
-            try:
-                return request()
-            except NotFound:
-                return None
-
-        return self._asked(found)
-
-    def _asked(self, request: Callable[[], T]) -> T:
-        """Send a request, again where that may help."""
-        return asked(self.where, self._retries, request)
 
     def _begin(self, staging: str) -> tuple[int, str]:
         """Make the staging table, or find it; give its rows and when it was made."""
@@ -226,9 +199,9 @@ class BigQueryTarget(BigQueryDataSource):
                     staging,
                     num_retries=0,
                     job_id=identity,
-                    location=self._location,
+                    location=self.location,
                     job_config=config,
-                    timeout=_JOB_SECONDS,
+                    timeout=JOB_SECONDS,
                 ),
                 f"{name}-{at}",
             )
@@ -251,7 +224,7 @@ class BigQueryTarget(BigQueryDataSource):
                     staging,
                     self.path,
                     job_id=identity,
-                    location=self._location,
+                    location=self.location,
                     job_config=config,
                     retry=None,
                     timeout=READ_TIMEOUT,
@@ -260,39 +233,3 @@ class BigQueryTarget(BigQueryDataSource):
             )
 
         self._asked(copied)
-
-    def _finished(self, start: Callable[[str], Any], name: str) -> None:
-        """Run a job to its end. Its name keeps one job from being run twice.
-
-        Args:
-            start: starts the job by its id.
-            name: names what the job does; failed jobs keep their ids, so that a
-                number comes behind it.
-        """
-        from google.api_core.exceptions import Conflict
-
-        number = 0
-        while True:
-            identity = f"{name}-{number}"
-            job = self._if_there(
-                lambda i=identity: self._client.get_job(  # type: ignore[misc]
-                    i, location=self._location, retry=None, timeout=READ_TIMEOUT
-                )
-            )
-            if job is None:
-                try:
-                    job = start(identity)
-                except Conflict:
-                    continue  # it is there by now
-            elif job.state == "DONE" and job.error_result:
-                number += 1
-                continue
-            job.result(retry=None, timeout=_JOB_SECONDS)
-            return
-
-    def _drop(self, path: str) -> None:
-        self._asked(
-            lambda: self._client.delete_table(
-                path, not_found_ok=True, retry=None, timeout=READ_TIMEOUT
-            )
-        )
