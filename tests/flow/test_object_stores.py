@@ -227,26 +227,3 @@ def preprocess_folder(tmp_path, selfplay_path) -> Path:
     given = ("--input-path", str(games), "--output-dir", str(out))
     assert run(["pre-process", *given, "--shard-rows", "1000"]) == 0
     return out
-
-
-def test_no_secret_is_written_or_said(store, name, tmp_path, monkeypatch, capfd):
-    """Every file and all output of a run, and of three that fail, with tracebacks."""
-    secrets = [value for value in store.environment().values() if "canary" in value]
-    monkeypatch.setenv("MAOU_TRACEBACK", "1")
-    _learn(tmp_path, *_flags(store, name, tmp_path / "cache"))
-    status, body = store.expired()
-    for fault, flags in (
-        (Fault(), _flags(store, "no-such", tmp_path / "cache")),
-        (Fault(status=status, body=body), _flags(store, name, tmp_path / "cache")),
-        (Fault(status=418, body=body), _flags(store, name, tmp_path / "cache")),
-    ):
-        store.proxy.on_list[:] = [fault] * 3
-        assert run(["learn-model", *TINY, *flags]) in {1, 2}
-    said = "".join(capfd.readouterr())
-    assert said.count("Traceback") >= 3
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"run.toml", "state.json", "metrics.jsonl"} <= {path.name for path in files}
-    for secret in ("canary", *secrets):
-        assert secret not in said
-        for path in files:
-            assert secret.encode() not in path.read_bytes(), path

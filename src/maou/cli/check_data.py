@@ -31,10 +31,9 @@ def command(**values: Any) -> int:
     config = build_reading(CheckConfig, values)
     from maou.checking.run import check_data
     from maou.cli.check_report import show
-    from maou.sources.local import hcpe_kind
-    from maou.sources.opening import open_source
+    from maou.sources.opening import open_hcpe
 
-    found = open_source(config, hcpe_kind(), console.note)
+    found = open_hcpe(config, console.note)
     if found.ignored:
         suffixes = ", ".join(sorted({file.suffix or "none" for file in found.ignored}))
         console.warn(

@@ -19,10 +19,9 @@ def command(**values: Any) -> None:
     """Write the legal moves of the positions of hcpe shards, each position once."""
     config = build_reading(Stage2DataConfig, values)
     from maou.convert.stage2 import generate_stage2
-    from maou.sources.local import hcpe_kind
-    from maou.sources.opening import open_source
+    from maou.sources.opening import open_hcpe
 
-    shards = open_source(config, hcpe_kind(), note)
+    shards = open_hcpe(config, note)
     begin = last = time.monotonic()
 
     def tell(done: int, total: int) -> None:

@@ -17,8 +17,8 @@ from maou.records.containers import HCPE_CONTAINERS, open_hcpe_shard
 from maou.records.preprocess_containers import kind_of_file, open_preprocess_shard
 from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Rows, Shard
-from maou.sources.local import find_shards, hcpe_kind
-from maou.sources.opening import open_source
+from maou.sources.local import find_shards
+from maou.sources.opening import open_hcpe
 
 TASK_ROWS = 65_536
 """Rows of a run, but for feather's record batches, which are not cut lightly."""
@@ -96,7 +96,7 @@ class Input:
             DataError: no shards, or files that are no shards.
             RemoteError: shards that cannot be fetched.
         """
-        self.source = source = open_source(config, hcpe_kind(), note)
+        self.source = source = open_hcpe(config, note)
         self.shards: tuple[Shard, ...] = source.shards
         self.excluded, excluded_digest = self.opened_excluded(config)
         (flag,) = config.sources()

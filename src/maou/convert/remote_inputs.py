@@ -35,6 +35,7 @@ def open_inputs(config: HcpeConvertConfig, note: Callable[[str], None]) -> Input
         return names, []
 
     fetched = fetch_files(config, choose, note)
+    note(fetched.origin)
     files, places, digest = [], [], hashlib.sha256()
     for name, path in fetched.files:
         size = path.stat().st_size

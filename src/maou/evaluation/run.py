@@ -85,6 +85,8 @@ def evaluate(
     else:
         raise CheckpointError(f"--model {config.model}: no such file or folder")
     shards = open_data(config, note)
+    if shards.origin:
+        note(shards.origin)
     sums = MetricSums(model.loss, "cpu")
     with shards.naming():
         side, which = _choose_rows(shards, config, model.data)

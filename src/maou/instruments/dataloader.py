@@ -67,6 +67,8 @@ def benchmark_dataloader(
         RemoteError: the data cannot be fetched.
     """
     shards = open_data(source, note)
+    if shards.origin:
+        note(shards.origin)
     hcpe = source.input_format == HCPE
     cases = []
     for data_config, cache_mode in _combinations(config, hcpe=hcpe):

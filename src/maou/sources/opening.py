@@ -7,7 +7,7 @@ from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Shard
 from maou.sources.choosing import require_choice
 from maou.sources.config import BIGQUERY, HCPE_SUFFIXES, RecordInputConfig
-from maou.sources.local import Kind, ShardSet, open_kind
+from maou.sources.local import Kind, ShardSet, hcpe_kind, open_kind
 from maou.sources.remote import open_remote_shards
 
 S = TypeVar("S", Shard, PreprocessShard)
@@ -41,3 +41,21 @@ def open_source(
         return open_remote_shards(config, kind, tell)
     assert config.input_path is not None, "checked before"
     return open_kind(config.input_path, config.local_flag, kind)
+
+
+def open_hcpe(
+    config: RecordInputConfig, note: Callable[[str], None]
+) -> ShardSet[Shard]:
+    """Open the hcpe shards that a data command's input names, and tell their origin.
+
+    Args:
+        config: names the source.
+        note: called with lines about the progress of a fetch, and what came of it.
+
+    Raises:
+        ConfigError, RemoteError, DataError: as `open_source` does.
+    """
+    shards = open_source(config, hcpe_kind(), note)
+    if shards.origin:
+        note(shards.origin)
+    return shards
