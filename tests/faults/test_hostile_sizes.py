@@ -110,6 +110,7 @@ CLAIMS: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "npy rows": ("npy", lambda _: npy(shape=(2**47,))),
     "npy shape": ("npy", lambda _: npy(shape=(2**40, 2**40))),
     "npy width": ("npy", lambda _: npy(descr=[("hcp", "V2147483647")])),
+    "npy digits": ("npy", lambda _: npy(shape=(2**64, 10**40))),
     "npy fields": ("npy", lambda _: npy(descr=[(f"f{i}", "u1") for i in range(3000)])),
     "packed npy": (
         "preprocess npy",

@@ -19,7 +19,6 @@ from fuzz.mutations import (
     NUMBERS,
     WORDS,
     Mutation,
-    changed_value,
     json_changed,
     safetensors_header_changed,
 )
@@ -252,8 +251,8 @@ def _make_external(tensor: Any, word: str) -> None:
 def _change_settings(model: Any, random: Random) -> None:
     for entry in model.metadata_props:
         if entry.key == SETTINGS_KEY:
-            changed = changed_value(json.loads(entry.value), random)
-            entry.value = json.dumps(changed)
+            changed = json_changed(entry.value.encode(), random)
+            entry.value = changed.decode(errors="replace")
 
 
 def _change_port(port: Any, random: Random) -> None:

@@ -15,7 +15,7 @@ CASES = {
     "kif": 300, "ki2": 60, "run.toml": 200, "hcpe-convert.json": 150,
     "pre-process.json": 40, "onnx": 150,
 }  # fmt: skip
-OTHERS = 60
+OTHERS = 50
 
 TARGETS = (*SHARDS, *GAMES, *SETTINGS, *MODELS)
 

@@ -22,8 +22,8 @@ _MOST_BYTES = 65536
 _MOST_DEPTH = 12
 _MOST_ROWS = 2**48
 
-_TOKENS = re.compile(
-    r"(?:\s*(?:'[^'\\\n]*'|\"[^\"\\\n]*\"|[(){}\[\],:]|\d{1,19}|True|False))*\s*"
+_TOKENS = re.compile(  # possessive: what was matched is not tried in other ways
+    r"(?>\s*(?:'[^'\\\n]*'|\"[^\"\\\n]*\"|[(){}\[\],:]|\d{1,19}(?!\d)|True|False))*+\s*"
 )
 _TYPE = re.compile(r"[<>|=]?(?:[?bBiufcmMSUV]\d{0,9}(?:\[\d{0,5}\w{1,2}\])?|O\d?)")
 
