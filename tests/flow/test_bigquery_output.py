@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bigquery_server import DATASET, PROJECT
-from bigquery_tables import all_rows, opened, source
+from bigquery_tables import QUICK, all_rows, opened, source
+from fault_proxy import Fault
 from maou.cli.main import run
 from maou.convert import table_output
 from maou.convert.table_output import Part, TableOutput
@@ -147,6 +148,29 @@ def test_a_stopped_load_goes_on_and_loads_nothing_twice(
     assert 0 < len({one.path for one in sent if one.method == "POST"}) <= len(parts)
     assert in_order(all_rows(opened(name, tmp_path / "cache"))) == in_order(rows)
     assert [table for table in tables(bigquery) if table.startswith(name)] == [name]
+
+
+@pytest.mark.parametrize("kind", ["lost", "reset"])
+def test_answers_that_are_lost_load_nothing_twice(bigquery, tmp_path, kind):
+    out = tmp_path / "out"
+    assert convert(out) == 0
+    rows = all_rows(open_local_shards(out))
+    shards = json.loads((out / "hcpe-convert.json").read_text())["shards"]
+    parts = [Part(shard["name"], shard["rows"], "") for shard in shards]
+    # Requests that change something: the staging table, the upload, its copy, the end.
+    for at in range(4):
+        name = f"{tmp_path.name}_{at}"
+        config = TableOutputConfig(output_dataset_id=DATASET, output_table_name=name)
+        bigquery.proxy.reset()
+        bigquery.proxy.on_write = [*([Fault()] * at), Fault(kind=kind)]
+        loaded = TableOutput(config, out, "hcpe", QUICK).load(
+            parts, "hcpe-convert.json"
+        )
+        assert loaded.rows == len(rows)
+        assert not bigquery.proxy.on_write
+        bigquery.proxy.reset()
+        table = bigquery.client().get_table(f"{DATASET}.{name}")
+        assert table.num_rows == len(rows)
 
 
 def test_a_table_with_other_rows_is_refused_before_the_work(bigquery, tmp_path, capsys):

@@ -142,8 +142,10 @@ def test_a_table_without_the_columns_is_refused(
 ):
     bigquery.create("plain", HCPE_COLUMNS[:6])
     bigquery.append("plain", hcpe_table(selfplay_rows[:100]))
-    assert run(flags(tmp_path / "out", *of_table("plain"))) == 2
+    idle = ("--input-clustering-key", "id")
+    assert run(flags(tmp_path / "out", *of_table("plain"), *idle)) == 2
     said = capsys.readouterr().err
+    assert "--input-clustering-key has no effect" in said
     assert all(column.name in said for column in ADDING_UP_COLUMNS)
     assert "maou hcpe-convert --output-dataset-id" in said
 

@@ -26,6 +26,8 @@ from maou.sources.config_table import TableOutputConfig
 def command(**values: Any) -> None:
     """Aggregate, with progress on stderr and a summary on stdout."""
     config = build_reading(PreProcessConfig, values)
+    for flag in config.idle_with_engine():
+        warn(f"{flag} has no effect: --engine {config.engine} fetches no rows")
     kind = "packed" if config.packed else "dense"
     loading = TableLoading(values, config.output_dir, kind)
     publish = build_publish(values)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maou.errors import ConfigError
-from maou.settings import REQUIRED, setting
+from maou.settings import REQUIRED, changed_in, setting
 from maou.sources.choosing import require_choice
 from maou.sources.config import BIGQUERY as SOURCE_BIGQUERY
 from maou.sources.config import GROUP, HCPE_SUFFIXES, RecordInputConfig
@@ -128,6 +128,21 @@ class PreProcessConfig(RecordInputConfig):
                 f"{self.input_path}, so its shards would be taken for input; give a "
                 "folder elsewhere"
             )
+
+    def idle_with_engine(self) -> list[str]:
+        """List the flags that were given and that the engine makes no use of."""
+        fetching = (
+            "input_local_cache_dir",
+            "input_local_cache",
+            "input_max_cached_bytes",
+            "input_clustering_key",
+            "input_partitioning_key_date",
+        )
+        return [
+            item.flag
+            for item in changed_in(self)
+            if self.engine == BIGQUERY and item.name in fetching
+        ]
 
     @property
     def memory_bytes(self) -> int:
