@@ -58,11 +58,9 @@ def _complete(store, saved, tmp_path) -> dict[str, bytes]:
         (Fault(status=500), 4),
         (Fault(status=503), 0),
         (Fault(status=429), 9),
-        (Fault(kind="reset"), 0),
         (Fault(kind="reset"), 4),
         (Fault(kind="flip"), 4),
         (Fault(kind="lost"), 0),
-        (Fault(kind="lost"), 5),
         (Fault(kind="slow"), 4),
     ],
     ids=str,
@@ -132,6 +130,7 @@ def test_a_bucket_that_is_not_there(store, saved, config):
     assert told.results[0] == "uploaded     nothing: the store was not reached"
 
 
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
 def test_a_store_that_is_away(store, saved, config, monkeypatch):
     for name, value in store.environment().items():
         monkeypatch.setenv(name, value.replace(store.proxy.url, "http://127.0.0.1:9"))
@@ -193,6 +192,7 @@ def test_a_step_that_was_made_again_differently(store, saved, config, tmp_path):
     assert objects[f"{place}/model.safetensors"] == data
 
 
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
 def test_damaged_files_are_not_published(store, saved, config, tmp_path):
     (saved.models / "last" / "model.safetensors").write_bytes(b"x" * saved.size)
     told = saved.publish(config)
@@ -203,6 +203,7 @@ def test_damaged_files_are_not_published(store, saved, config, tmp_path):
     assert any("step-00000010/MANIFEST.json" in key for key in objects)
 
 
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
 def test_stores_that_allow_no_removal_keep_more(store, saved, config, tmp_path):
     saved.publish(config)
     store.proxy.always_remove = Fault(status=403)
@@ -227,9 +228,7 @@ def _large(tmp_path, monkeypatch) -> Run:
     return run
 
 
-@pytest.mark.parametrize(
-    ("kind", "at"), [("503", 3), ("reset", 4), ("lost", 4), ("lost", 6)]
-)
+@pytest.mark.parametrize(("kind", "at"), [("503", 3), ("reset", 4), ("lost", 4)])
 def test_large_objects_go_on_where_they_broke_off(
     store, config, tmp_path, monkeypatch, kind, at
 ):
@@ -292,6 +291,7 @@ def test_a_kill_in_mid_upload(store, config, tmp_path, monkeypatch):
     assert before < sent <= whole + again + 20_000
 
 
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
 def test_a_store_that_hangs_stops_nobody(store, config, tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "INTERRUPTED", 0.2)
     monkeypatch.setattr(session, "INTERRUPTED", 0.2)
@@ -309,6 +309,7 @@ def test_a_store_that_hangs_stops_nobody(store, config, tmp_path, monkeypatch):
     go.set()
 
 
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
 def test_a_second_signal_ends_the_wait(store, saved, config, tmp_path):
     go = threading.Event()
     store.proxy.always_write = Fault(before=lambda: go.wait(30))
@@ -319,6 +320,7 @@ def test_a_second_signal_ends_the_wait(store, saved, config, tmp_path):
     go.set()
 
 
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
 def test_without_time_the_pending_are_listed(store, saved, tmp_path):
     config = settings(store.provider, tmp_path.name, upload_timeout=0)
     store.proxy.always_write = Fault(kind="slow")
