@@ -192,6 +192,28 @@ def test_pages_are_ranges_of_a_column(
     assert again.fingerprint() == shards.fingerprint()
 
 
+def test_a_snapshot_of_a_table_is_read_as_it_is(table, bigquery, tmp_path, rows):
+    name = f"{DATASET}.{table}"
+    made = f"CREATE SNAPSHOT TABLE `{name}_kept` CLONE `{name}`"
+    bigquery.client().query(made).result()
+    bigquery.reset()
+    shards = opened(f"{table}_kept", tmp_path / "cache")
+    assert _sorted(all_rows(shards)) == _sorted(rows)
+    (session,) = bigquery.storage.sessions
+    assert not session.read_session.table_modifiers.snapshot_time
+
+
+def test_a_table_that_needs_a_filter_is_refused(bigquery, tmp_path):
+    from google.cloud.bigquery import TimePartitioning
+
+    by_day = TimePartitioning.from_api_repr(
+        {"field": "partitioningKey", "type": "DAY", "requirePartitionFilter": True}
+    )
+    bigquery.create(tmp_path.name, COLUMNS, time_partitioning=by_day)
+    with pytest.raises(DataError, match="bq update --norequire_partition_filter test-"):
+        opened(tmp_path.name, tmp_path / "cache")
+
+
 def test_rows_without_a_value_are_a_page(bigquery, tmp_path, rows):
     from google.cloud.bigquery import TimePartitioning
 

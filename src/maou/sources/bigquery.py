@@ -11,7 +11,7 @@ its pages. Both read the table as it was at one moment, and neither keeps an ord
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -41,7 +41,8 @@ class Table:
         path: its full name.
         kind: `TABLE`, `VIEW` and so on.
         columns: its columns.
-        rows, bytes: its size, without rows that are still in the streaming buffer.
+        rows, bytes: its size; the rows that are still in the streaming buffer are
+            estimated among the rows, and not counted among the bytes.
         version: what changes with its content.
         is_settled: whether `rows` and `version` tell everything, that is, whether no
             rows are in the streaming buffer.
@@ -49,6 +50,7 @@ class Table:
             where they never change.
         partition: the date column it is partitioned by, empty if there is none.
         clustering: the columns it is clustered by.
+        needs_filter: whether it can only be asked for some partitions at a time.
     """
 
     path: str
@@ -61,6 +63,7 @@ class Table:
     snapshot: int | None
     partition: str
     clustering: tuple[str, ...]
+    needs_filter: bool
 
 
 class BigQueryDataSource:
@@ -133,27 +136,29 @@ class BigQueryDataSource:
             lambda: self._client.get_table(self.path, retry=None, timeout=READ_TIMEOUT),
         )
         changed = (found.modified - EPOCH) // timedelta(microseconds=1)
-        is_settled = found.streaming_buffer is None
+        buffered = found.streaming_buffer
+        is_settled = buffered is None
         snapshot = max(now, changed + 1000)
         # Not the ETag: it may be another one when only statistics are.
         made = (found.created - EPOCH) // timedelta(microseconds=1)
         version = f"{made} {changed} {found.num_rows} {found.num_bytes}"
         kind = found.table_type or "TABLE"
-        partitioning = found.time_partitioning
-        partition = ""
-        if partitioning is not None:
-            partition = partitioning.field or "_PARTITIONDATE"
+        by_time = found.to_api_repr().get("timePartitioning") or {}
+        partition = by_time.get("field") or ("_PARTITIONDATE" if by_time else "")
         return Table(
             path=self.path,
             kind=kind,
             columns=tuple(column_of(field.to_api_repr()) for field in found.schema),
-            rows=found.num_rows or 0,
+            rows=(found.num_rows or 0)
+            + (0 if is_settled else buffered.estimated_rows or 0),
             bytes=found.num_bytes or 0,
             version=version if is_settled else f"{version} {snapshot}",
             is_settled=is_settled,
             snapshot=None if kind == "SNAPSHOT" else snapshot,
             partition=partition,
             clustering=tuple(found.clustering_fields or ()),
+            needs_filter=bool(found.require_partition_filter)
+            or bool(by_time.get("requirePartitionFilter")),
         )
 
     def pages(self, table: Table, column: str, target: int) -> Iterator[Page]:
@@ -181,7 +186,7 @@ class BigQueryDataSource:
 
     def read(
         self, table: Table, page: Page, columns: Sequence[str], page_rows: int
-    ) -> Iterator[Any]:
+    ) -> Generator[Any]:
         """Read rows, as record batches in no particular order.
 
         Args:

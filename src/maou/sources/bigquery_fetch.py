@@ -194,18 +194,20 @@ class TableFetch:
         ours = {theirs: name for name, theirs in self._columns.items()}
         page_rows = min(self._shard_rows, _REST_BYTES // self._form.row_bytes)
         rows, told = 0, self._read
-        for batch in self._source.read(
+        reading = self._source.read(
             self._table, page, list(self._columns.values()), page_rows
-        ):
-            named = batch.rename_columns([ours[n] for n in batch.schema.names])
-            for side, ordering in sides.items():
-                part = self._of_side(named, side) if sided else named
-                if part.num_rows:
-                    ordering.add(self._form.converted(self._source.where, part))
-            rows += batch.num_rows
-            if (self._read + rows - told) * 10 >= self._table.rows:
-                told = self._read + rows
-                self._tell(f"fetched {told:,} of {self._table.rows:,} rows")
+        )
+        with contextlib.closing(reading):  # or its threads would wait for a while
+            for batch in reading:
+                named = batch.rename_columns([ours[n] for n in batch.schema.names])
+                for side, ordering in sides.items():
+                    part = self._of_side(named, side) if sided else named
+                    if part.num_rows:
+                        ordering.add(self._form.converted(self._source.where, part))
+                rows += batch.num_rows
+                if (self._read + rows - told) * 10 >= self._table.rows:
+                    told = self._read + rows
+                    self._tell(f"fetched {told:,} of {self._table.rows:,} rows")
         self._require(page, rows)
         self._read += rows
         return sides

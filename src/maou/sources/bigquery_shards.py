@@ -91,6 +91,12 @@ def _columns(source: BigQueryDataSource, table: Table, form: RowForm) -> dict[st
             f"{source.where}: is a {table.kind.lower().replace('_', ' ')}; its rows "
             "can be read only when they are saved as a table"
         )
+    if table.needs_filter:
+        raise DataError(
+            f"{source.where}: requires a filter on its partitions, so it cannot be "
+            "read as a whole; allow that: bq update --norequire_partition_filter "
+            f"{table.path.replace('.', ':', 1)}"
+        )
     differing = differences(form.columns, table.columns)
     if differing:
         raise DataError(

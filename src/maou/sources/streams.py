@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,7 +11,7 @@ _WAIT = 0.1
 """Seconds after which a thread that cannot go on looks whether it should end."""
 
 
-def merged(sources: Sequence[Iterator[T]], workers: int) -> Iterator[T]:
+def merged(sources: Sequence[Iterator[T]], workers: int) -> Generator[T]:
     """Yield what iterators give, in the order in which it comes.
 
     As many items as there are workers wait at most. The first exception ends all.
