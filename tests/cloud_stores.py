@@ -65,10 +65,13 @@ class Store(ABC):
             }
         )
 
-    def open(self, name: str, cache: Path, **settings: object) -> ShardSet[Shard]:
+    def open(
+        self, name: str, cache: Path, *, early: bool = False, **settings: object
+    ) -> ShardSet[Shard]:
         """Open a data set of hcpe shards, with hardly any wait between retries."""
         source = self.source(name, cache, **settings)
-        return open_remote_shards(source, hcpe_kind(), lambda _: None, QUICK)
+        kind, quiet = hcpe_kind(), lambda _: None
+        return open_remote_shards(source, kind, quiet, QUICK, early=early)
 
     def _send(self, method: str, path: str, data: bytes) -> bytes:
         connection = http.client.HTTPConnection(self.proxy.upstream, timeout=30)

@@ -42,6 +42,12 @@ class Request:
     size: int = 0
     sent: bytes = b""
 
+    @property
+    def asked(self) -> int:
+        """Bytes of the range that was asked for, which must have an end."""
+        first, last = self.begin.removeprefix("bytes=").split("-")
+        return int(last) - int(first) + 1
+
 
 @dataclass
 class FaultProxy:
@@ -78,6 +84,7 @@ class FaultProxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 proxy._answer(self)

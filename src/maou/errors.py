@@ -34,6 +34,10 @@ class RemoteError(MaouError, RuntimeError):
     """A store in the cloud that cannot be reached, refuses, or gives wrong bytes."""
 
 
+class WrongBytesError(RemoteError):
+    """Bytes that were used before they turned out to be wrong."""
+
+
 class TrainingError(MaouError, RuntimeError):
     """A run that started well and cannot go on."""
 

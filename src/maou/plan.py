@@ -56,13 +56,15 @@ def _describe_validation(data: TrainingData) -> str:
     if data.training is data.validation:
         return "none held out: measured on all positions"
     held_out = data.validation.count / data.shards.rows
+    text = f"{data.validation.count:,} positions ({held_out:.1%}, split by "
+    text += f"{data.split.unit}); "
+    arriving = data.shards.arriving
+    if arriving is not None and arriving.missing:
+        return text + "how many also occur in training nobody knows before all is there"
     overlap = count_known_positions(data.training, data.validation)
     sampled = "" if overlap.looked_at == data.validation.count else "about "
     known = overlap.known / max(1, overlap.looked_at)
-    return (
-        f"{data.validation.count:,} positions ({held_out:.1%}, split by "
-        f"{data.split.unit}); {sampled}{known:.1%} of them also occur in training"
-    )
+    return f"{text}{sampled}{known:.1%} of them also occur in training"
 
 
 def _describe_steps(stage: Stage, trainer: Trainer) -> str:

@@ -24,8 +24,15 @@ from maou.checkpoint.warm_start import fill_part, warm_start
 from maou.checks import check_sources
 from maou.config import RunConfig, names_only, with_names_only
 from maou.config_file import write_config
+from maou.data.arrival import fetch_in_order
 from maou.data.pipeline import TrainingData
-from maou.errors import ConfigError, Interrupted, TrainingError
+from maou.errors import (
+    ConfigError,
+    Interrupted,
+    RemoteError,
+    TrainingError,
+    WrongBytesError,
+)
 from maou.export.interface import SETTINGS_KEY
 from maou.export.onnx import export_onnx, verify_onnx
 from maou.files import explained
@@ -46,7 +53,7 @@ from maou.train.events import Event
 from maou.train.guards import BrokenStepError
 from maou.train.hooks import Hook
 from maou.train.interrupts import Interrupts
-from maou.train.loop import Trainer
+from maou.train.loop import BEFORE_ROWS, Trainer
 from maou.train.state import TrainState
 from maou.train.step import accumulate_gradients
 from maou.train.task import Metrics
@@ -96,7 +103,7 @@ def learn(
         ConfigError: settings that cannot be meant, such as a device that is absent.
         CheckpointError: parameters to start from that cannot be read or do not fit.
         DataError: shards that cannot be read or split.
-        RemoteError: shards that cannot be fetched.
+        RemoteError: shards that cannot be fetched; what was trained is saved.
         TrainingError: training diverged, a stage did not reach its threshold, another
             process trains in the run's folders, or they cannot be written to.
         Interrupted: a signal came; the message says how to go on.
@@ -119,7 +126,9 @@ def learn(
             begun=resume is not None and resume.folder is not None,
             tell=reporter.note,
             interrupts=interrupts,
+            early=True,
         )
+        _fetch_in_order(waiting, resume)
         if resume is not None and resume.folder is not None and not allow_changed_data:
             _require_same_data(resume, waiting[0].data)
         for prepared in waiting:
@@ -143,6 +152,15 @@ def learn(
             )
         )
         return _run_stages(waiting, folders, reporter, resume, uploads)
+
+
+def _fetch_in_order(waiting: Sequence[Prepared], resume: ResumePoint | None) -> None:
+    """Have shards that are still in a store fetched in the order of their use."""
+    for prepared in waiting:
+        begun, measured = (prepared.trainer.train.start_epoch, 0), BEFORE_ROWS
+        if resume is not None and resume.folder is not None and prepared is waiting[0]:
+            begun, measured = (resume.epoch, resume.batches), 0
+        fetch_in_order(prepared.data, prepared.stage.data, begun, measured)
 
 
 def _run_stages(
@@ -191,6 +209,7 @@ def prepare_stages(
     begun: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     interrupts: Interrupts | None = None,
+    early: bool = False,
 ) -> list[Prepared]:
     """Open and split the data of some stages, and build their networks.
 
@@ -200,14 +219,15 @@ def prepare_stages(
         begun: whether a checkpoint will bring the first one's parameters.
         tell: called with lines about the progress of a fetch.
         interrupts: what signals do while training; nothing where nobody listens.
+        early: whether to return before all is fetched, where training can begin then.
 
     Raises:
-        ConfigError, CheckpointError, DataError: as `learn` does.
+        ConfigError, CheckpointError, DataError, RemoteError: as `learn` does.
     """
     prepared = []
     for stage in stages:
         config = stage.config
-        shards = stage.open(tell)
+        shards = stage.open(tell, early=early)
         with shards.naming():
             data = stage.prepare(shards)
         # The same seed for every stage: a head starts alike with and without stages.
@@ -295,12 +315,18 @@ def _run(
     try:
         with prepared.data.shards.naming():
             trainer.fit(state, hooks)
+            if prepared.data.shards.arriving is not None:  # or some are not verified
+                prepared.data.shards.arriving.finish(reporter.note)
     except Interrupted as signal:
         raise Interrupted(signal.number, _kept(state, checkpoints)) from signal
     except BrokenStepError as broken:
         with trainer.interrupts.deferred():
             message = explain(broken, folders.models, state, record, trainer.compute)
         raise TrainingError(message) from broken
+    except WrongBytesError:
+        raise
+    except RemoteError as error:
+        raise RemoteError(f"{error}. {_kept(state, checkpoints)}") from error
     assert state.before is not None
     exports = stage.number == 3 and config.export.export_onnx
     return Summary(
@@ -317,7 +343,7 @@ def _run(
 
 
 def _kept(state: TrainState, checkpoints: CheckpointHook) -> str:
-    """Save what a signal cut off; say how to go on."""
+    """Save what was cut off; say how to go on."""
     if state.before is None:
         return ""  # as if the stage had not begun
     folder = checkpoints.save(state, frozenset())

@@ -69,11 +69,12 @@ class Stage(ABC):
         return f"Stage {self.number}: {self.name}" if staged else ""
 
     @abstractmethod
-    def open(self, tell: Callable[[str], None]) -> AnyShards:
+    def open(self, tell: Callable[[str], None], *, early: bool = False) -> AnyShards:
         """Open the shards, reading headers only; those in a cloud store are fetched.
 
         Args:
             tell: called with lines about the progress of a fetch.
+            early: return before all is fetched, where training can begin then.
 
         Raises:
             DataError: nothing there, or a file holds something else.
@@ -129,7 +130,7 @@ class _EarlyStage(Stage):
             lr_scheduler=schedule,
         )
 
-    def open(self, tell: Callable[[str], None]) -> AnyShards:
+    def open(self, tell: Callable[[str], None], *, early: bool = False) -> AnyShards:
         """Open the shards of stage records."""
         sources = self.config.stage_source
         path = (sources.stage1_data_path, sources.stage2_data_path)[self.number - 1]
@@ -191,7 +192,7 @@ class PolicyValueStage(Stage):
         self.data, self.train = config.data, config.train
         self.optim = config.optim
 
-    def open(self, tell: Callable[[str], None]) -> AnyShards:
+    def open(self, tell: Callable[[str], None], *, early: bool = False) -> AnyShards:
         """Open the shards; a staged run reads preprocess records only."""
         source = self.config.source
         path = self.config.stage_source.stage3_data_path
@@ -201,7 +202,9 @@ class PolicyValueStage(Stage):
             )
         if self.config.is_staged:
             source = dataclasses.replace(source, input_format=PREPROCESS)
-        return open_data(source, tell)
+        # Map-style data is read as a whole before its first batch.
+        early = early and self.data.streaming is not False
+        return open_data(source, tell, early=early)
 
     def prepare(self, shards: AnyShards) -> TrainingData:
         """Split by game and make the loaders."""

@@ -17,7 +17,7 @@ from maou.errors import DataError, RemoteError
 from maou.sources.config import SourceConfig
 from maou.sources.fetch import list_objects
 from maou.sources.local import open_local_shards
-from maou.sources.remote import STORES
+from maou.sources.stores import STORES
 
 TINY = (
     *("--gpu", "cpu", "--resnet-blocks", "1", "--resnet-channels", "8"),
@@ -114,7 +114,7 @@ def test_the_weights_are_those_of_a_local_run(store, name, folder, tmp_path, cap
     there = _learn(tmp_path, *flags)
     assert _weights(there) == _weights(here)
     said = capfd.readouterr().err
-    assert f"/sets/{name}/: 5 objects, 5 fetched" in said
+    assert f"/sets/{name}/: 5 objects, 0.0 MB arrive in the order of use" in said
 
 
 def test_bundles_are_files_joined_in_order(store, name, folder, tmp_path):

@@ -56,6 +56,7 @@ class ResumePoint:
         folder: the checkpoint; None if the run ended before it saved one.
         run_folder: the folder of the whole run, above the stage's.
         stage: the stage that was in progress.
+        epoch, batches: the epoch in progress, and how many of its batches were made.
         fingerprint: the stage's data; empty without a checkpoint.
         settings: the run's settings, nested by package as `as_plain` makes them;
             empty without a checkpoint: then they are in `RUN_SETTINGS_FILE`.
@@ -65,6 +66,8 @@ class ResumePoint:
     folder: Path | None
     run_folder: Path
     stage: int = 1
+    epoch: int = 0
+    batches: int = 0
     fingerprint: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
@@ -250,11 +253,14 @@ def resume_command(run_folder: Path) -> str:
 
 def _read_point(folder: Path, skipped: tuple[str, ...]) -> ResumePoint:
     try:
-        settings = read_json(folder / STATE)["settings"]
+        state = read_json(folder / STATE)
+        settings = state["settings"]
         return ResumePoint(
             folder=folder,
             run_folder=run_folder_of(folder),
             stage=_stage(settings["stage"]),
+            epoch=count(state["epoch"]),
+            batches=count(state["batches"]),
             fingerprint=str(settings["data_fingerprint"]),
             settings=settings,
             skipped=skipped,

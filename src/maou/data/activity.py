@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from maou.records import arriving
+
 Table = npt.NDArray[np.int64]
 """Step, three numbers that describe it, and when it began (ns), int64 [n, 5]."""
 
 COLUMNS = 5
-STARTING, IDLE, READING, MAKING, MADE = range(5)
+STARTING, IDLE, READING, MAKING, MADE, WAITING = range(6)
 
 _rows: list[Table] = [np.zeros(COLUMNS, dtype=np.int64)]
 
@@ -33,8 +35,21 @@ def own_row() -> Table:
 
 
 def note(step: int, a: int = 0, b: int = 0, c: int = 0) -> None:
-    """Write down what begins now: READING (shard, start, stop), MAKING (batch)."""
+    """Write down what begins now: READING (shard, start, stop), MAKING (batch).
+
+    READING becomes WAITING while a store has yet to send what is to be read.
+    """
     _rows[0][:] = (step, a, b, c, time.monotonic_ns())
+
+
+def _note_waiting(waits: bool) -> None:
+    """Write down that what is to be read is still in a store, or no longer."""
+    steps = (READING, WAITING)
+    if _rows[0][0] == steps[not waits]:
+        _rows[0][0] = steps[waits]
+
+
+arriving.tell_waits(_note_waiting)
 
 
 def started(row: Table) -> bool:
@@ -60,6 +75,7 @@ def describe(row: Table, paths: Sequence[Path]) -> str:
     words = {
         IDLE: "waiting for work",
         READING: f"reading {paths[a] if step == READING else ''} rows {b} to {c}",
+        WAITING: f"waiting for the store to send rows {b} to {c} of shard {a + 1}",
         MAKING: f"decoding batch {a}",
         MADE: f"has made batch {a}",
     }

@@ -29,7 +29,8 @@ from maou.data.waiting import (
     watched,
     worker_died,
 )
-from maou.errors import DataError, TrainingError
+from maou.errors import DataError, RemoteError, TrainingError
+from maou.records import arriving
 
 
 class BatchSource(Protocol):
@@ -43,10 +44,10 @@ class BatchSource(Protocol):
 
 
 class _Failure:
-    """A DataError on its way out of a worker."""
+    """An error about the data on its way out of a worker."""
 
-    def __init__(self, error: DataError) -> None:
-        self.message = str(error)
+    def __init__(self, error: DataError | RemoteError) -> None:
+        self.error = error.with_traceback(None)
 
     def pin_memory(self) -> "_Failure":
         return self
@@ -72,7 +73,7 @@ class _StreamInWorkers(IterableDataset[Any]):
         epoch, start = (int(value) for value in self._place)
         try:
             yield from self._rows.batches(epoch, start + worker, workers)
-        except DataError as error:
+        except (DataError, RemoteError) as error:
             yield _Failure(error)
 
 
@@ -119,6 +120,22 @@ def _begin_worker(steps: torch.Tensor, worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _tell_unless_alone
     activity.write_to(steps[worker].numpy())
+
+
+def patient(items: Iterator[Any]) -> Iterator[Any]:
+    """Pass items on; rows that come slowly from a store, but come, are no stall."""
+    come = arriving.arrived()
+    while True:
+        try:
+            item = next(items, None)
+        except RuntimeError as error:
+            before, come = come, arriving.arrived()
+            if come == before or "DataLoader timed out" not in str(error):
+                raise
+            continue
+        if item is None:
+            return
+        yield item
 
 
 class Loader:
@@ -180,6 +197,7 @@ class Loader:
 
         Raises:
             DataError: a row is damaged, or a file cannot be read.
+            RemoteError: rows that are still in a store will not come.
             TrainingError: a worker died, or nothing came for `loader_timeout` seconds.
         """
         if self._config.dataloader_workers:
@@ -210,9 +228,9 @@ class Loader:
             name_worker_deaths()
             table = self._steps.numpy()
             wait_for_start(table)
-            for item in items:
+            for item in patient(items):
                 if isinstance(item, _Failure):
-                    raise DataError(item.message)
+                    raise item.error
                 yield item
                 number += 1
         except TrainingError:

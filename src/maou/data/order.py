@@ -60,6 +60,12 @@ def order_within(window: Window, seed: int, epoch: int) -> npt.NDArray[np.int64]
     return permutation(window.count, key_of(_WITHIN, seed, epoch, window.first))
 
 
+def place_of(window: Window, epoch: int, *, validation: bool) -> int:
+    """Number a window among all of both sides and of many epochs."""
+    number = (epoch % (1 << 17) << 44) + window.first
+    return 2 * number + validation + 1
+
+
 def map_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Return the order of a map-style epoch: a permutation, int64 [count]."""
     return permutation(count, key_of(_MAP, seed, epoch))

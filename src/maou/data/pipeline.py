@@ -73,7 +73,10 @@ class TrainingData:
 
 
 def open_data(
-    source: FormatConfig, tell: Callable[[str], None] = lambda _: None
+    source: FormatConfig,
+    tell: Callable[[str], None] = lambda _: None,
+    *,
+    early: bool = False,
 ) -> PlayedShards:
     """Open the shards that a source names, reading headers only.
 
@@ -82,6 +85,7 @@ def open_data(
     Args:
         source: the source, with all its partner flags.
         tell: called with lines about the progress of a fetch.
+        early: return before all is fetched, where the rows can be read while they come.
 
     Raises:
         ConfigError: the source names none, or lacks what its store needs.
@@ -89,8 +93,9 @@ def open_data(
         DataError: nothing there, or a file is not what it should be.
     """
     if source.input_format == PREPROCESS:
-        return open_source(source, preprocess_kind(source.input_file_packed), tell)
-    return open_source(source, hcpe_kind(), tell)
+        kind = preprocess_kind(source.input_file_packed)
+        return open_source(source, kind, tell, early=early)
+    return open_source(source, hcpe_kind(), tell, early=early)
 
 
 def prepare_data(

@@ -16,9 +16,17 @@ import numpy.typing as npt
 from maou.data import activity
 from maou.data.batch import PositionBatch
 from maou.data.mirroring import choose_mirrored
-from maou.data.order import Window, batch_count, mirror_key, order_within, windows
+from maou.data.order import (
+    Window,
+    batch_count,
+    mirror_key,
+    order_within,
+    place_of,
+    windows,
+)
 from maou.data.reading import BlockReader
 from maou.data.rows import SideRows
+from maou.records import arriving
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class StreamingRows:
         self, window: Window, epoch: int, begun: "_Begun", number: int, stride: int
     ) -> Generator[PositionBatch, None, int]:
         """Yield the batches that end in a window; return the next batch's number."""
+        arriving.begin(place_of(window, epoch, validation=self.side.validation))
         loaded = _Loaded(self.reader, window)
         order = order_within(window, self.seed, epoch)
         key = mirror_key(self.seed, epoch)

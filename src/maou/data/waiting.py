@@ -113,7 +113,7 @@ def watched(timeout: float, paths: Sequence[Path]) -> Iterator[None]:
         told = 0
         while not done.wait(min(timeout / 4, 5.0)):
             step, begun = int(row[0]), int(row[4])
-            waits = step in (activity.READING, activity.MAKING)
+            waits = step in (activity.READING, activity.MAKING, activity.WAITING)
             late = activity.seconds_since(row) > timeout
             if waits and late and told != begun:
                 told = begun

@@ -18,6 +18,7 @@ from maou.records.game_ids import keys_of_fixed_text
 from maou.records.hcpe import HCPE, RAW_FIELDS
 from maou.records.npy_header import read_header
 from maou.records.shards import (
+    Extents,
     GameKeys,
     Rows,
     Shard,
@@ -80,6 +81,11 @@ class NpyShard(Shard):
             raw[name] = records[name]
         return rows
 
+    def extents(self, start: int, stop: int) -> Extents:
+        """Say where records [start, stop) lie."""
+        step = self._dtype.itemsize
+        return [(self._offset + start * step, (stop - start) * step)]
+
     def game_keys(self, start: int, stop: int) -> GameKeys:
         """Hash the game ids of records [start, stop)."""
         ids = self._records(start, stop)["id"]
@@ -113,6 +119,11 @@ class NpyTable:
         step = self.dtype.itemsize
         at = self.offset + start * step
         return read_bytes(self.path, at, (stop - start) * step).view(self.dtype)
+
+    def extents(self, start: int, stop: int) -> Extents:
+        """Say where records [start, stop) lie."""
+        step = self.dtype.itemsize
+        return [(self.offset + start * step, (stop - start) * step)]
 
 
 def open_table(path: Path, known: Sequence[np.dtype[Any]], what: str) -> NpyTable:

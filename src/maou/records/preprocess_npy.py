@@ -22,7 +22,7 @@ from maou.records.preprocess_shards import (
     require,
     require_sound,
 )
-from maou.records.shards import file_size, read_bytes, require_rows
+from maou.records.shards import Extents, file_size, read_bytes, require_rows
 
 
 class PackedNpy(PackedShard):
@@ -102,6 +102,18 @@ class PackedNpy(PackedShard):
         require_sound(self.path, start, block, positions["count"])
         return block
 
+    def extents(self, start: int, stop: int) -> Extents:
+        """Say where positions [start, stop) lie, and about where their moves do.
+
+        Only the positions tell that exactly; but they are in no order of their number
+        of moves, so about so many come before.
+        """
+        size = POSITION.itemsize
+        first, last = (self.moves * row // self.rows for row in (start, stop))
+        at = self._moves_at + first * MOVE.itemsize
+        moves = (at, (last - first) * MOVE.itemsize)
+        return [(self._positions_at + start * size, (stop - start) * size), moves]
+
 
 class DenseNpy(DenseShard):
     """A dense shard as a one-dimensional structured numpy array."""
@@ -121,3 +133,7 @@ class DenseNpy(DenseShard):
     def read(self, start: int, stop: int) -> Records:
         """Read positions [start, stop)."""
         return self._table.read(start, stop)
+
+    def extents(self, start: int, stop: int) -> Extents:
+        """Say where positions [start, stop) lie."""
+        return self._table.extents(start, stop)

@@ -17,6 +17,7 @@ from maou.records.preprocess import (
     Records,
     totals,
 )
+from maou.records.shards import Extents, file_size
 from maou.shogi.hcp import STATUS_TEXT, encode_hcp
 from maou.shogi.labels import N_LABELS
 from maou.shogi.pieces import HAND_MAX, N_PIECE_IDS
@@ -47,6 +48,10 @@ class PreprocessShard(ABC):
     def block_bounds(self, target: int) -> npt.NDArray[np.int64]:
         """Cut the rows into blocks that are cheap to read, int64 [blocks + 1]."""
         return np.append(np.arange(0, self.rows, target, dtype=np.int64), self.rows)
+
+    def extents(self, start: int, stop: int) -> Extents:
+        """Say which bytes of the file reading rows [start, stop) takes, about."""
+        return [(0, file_size(self.path))]
 
     def __repr__(self) -> str:
         """Name the shard for messages."""

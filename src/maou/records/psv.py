@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from maou.errors import DataError
 from maou.records.shards import (
+    Extents,
     GameKeys,
     Rows,
     Shard,
@@ -107,6 +108,10 @@ class PsvShard(Shard):
         rows = empty_rows(stop - start)
         _convert(data.reshape(-1, _BYTES), rows)
         return rows
+
+    def extents(self, start: int, stop: int) -> Extents:
+        """Say where values [start, stop) lie."""
+        return [(start * _BYTES, (stop - start) * _BYTES)]
 
     def game_keys(self, start: int, stop: int) -> GameKeys:
         """Packed sfen values name no game: asking is a mistake of the caller."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from maou.errors import DataError
 from maou.records.hcpe import HCPE_BYTES
 from maou.records.shards import (
+    Extents,
     GameKeys,
     Rows,
     Shard,
@@ -39,6 +40,10 @@ class RawShard(Shard):
         """Read records [start, stop)."""
         data = read_bytes(self.path, start * HCPE_BYTES, (stop - start) * HCPE_BYTES)
         return data.reshape(-1, HCPE_BYTES)
+
+    def extents(self, start: int, stop: int) -> Extents:
+        """Say where records [start, stop) lie."""
+        return [(start * HCPE_BYTES, (stop - start) * HCPE_BYTES)]
 
     def game_keys(self, start: int, stop: int) -> GameKeys:
         """Raw records name no game: asking is a mistake of the caller."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from maou.errors import DataError
 from maou.reading import open_regular
+from maou.records import arriving
 from maou.records.hcpe import HCPE_BYTES
 
 Rows = npt.NDArray[np.uint8]
@@ -22,6 +23,9 @@ Rows = npt.NDArray[np.uint8]
 
 GameKeys = npt.NDArray[np.uint64]
 """One number a row, equal for rows of one game, uint64 [n]."""
+
+Extents = list[tuple[int, int]]
+"""Parts of a file, each as its offset and its number of bytes."""
 
 
 class Shard(ABC):
@@ -64,6 +68,10 @@ class Shard(ABC):
         """
         return np.append(np.arange(0, self.rows, target, dtype=np.int64), self.rows)
 
+    def extents(self, start: int, stop: int) -> Extents:
+        """Say which bytes of the file reading records [start, stop) takes."""
+        return [(0, file_size(self.path))]
+
     def __repr__(self) -> str:
         """Name the shard for messages."""
         return f"{type(self).__name__}({str(self.path)!r}, rows={self.rows})"
@@ -100,9 +108,13 @@ def file_size(path: Path) -> int:
 def read_bytes(path: Path, offset: int, count: int) -> npt.NDArray[np.uint8]:
     """Read exactly `count` bytes at `offset` without mapping the file.
 
+    Of a file that is still arriving they are waited for.
+
     Raises:
         DataError: the file cannot be read or ends early.
+        RemoteError: it is arriving, and these bytes will not come.
     """
+    arriving.wait_for(path, offset, count)
     try:
         with open_regular(path) as stream:
             stream.seek(offset)

@@ -5,6 +5,7 @@ a bundle its parts), never by a path made of an object's name:
 
     objects/<2 digits>/<hash><suffix>   complete entries; beside each, what it is, .json
     partial/<hash><suffix>              what is being fetched
+    arriving/<hash>/                    data sets that are read while they are fetched
     leases/<random>                     the entries that a running run needs
     private/<random>/                   caches of runs with --no-input-local-cache
     locks/                              empty files to lock
@@ -28,8 +29,9 @@ from typing import BinaryIO
 
 from maou.errors import ConfigError, RemoteError
 from maou.files import atomic_write, sync_folder
+from maou.records.arriving import FOLDER
 
-_FOLDERS = ("objects", "partial", "leases", "private", "locks")
+_FOLDERS = ("objects", "partial", FOLDER, "leases", "private", "locks")
 
 
 def entry_name(suffix: str, *identity: str) -> str:
@@ -154,9 +156,19 @@ class Cache:
         """Remove what killed runs left half done."""
         for path in (self.folder / "partial").iterdir():
             if path.name not in protected:
-                with self._try_lock(path.name[:3]) as free:
+                with self.try_lock(path.name[:3]) as free:
                     if free:
                         path.unlink(missing_ok=True)
+        for folder in (self.folder / FOLDER).iterdir():
+            names = {path.name for path in folder.iterdir()}
+            if not names & protected:
+                self.clear(folder)
+
+    def clear(self, folder: Path) -> None:
+        """Remove an arriving data set that nobody reads; within the cache's lock."""
+        with (folder / "users").open("wb") as stream:
+            if lock_now(stream):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def drop(self, names: Iterable[str], lease: Lease) -> None:
         """Remove entries of a lease that the run no longer needs, unless others do."""
@@ -180,7 +192,7 @@ class Cache:
             if but is not None and path == but.path:
                 continue
             with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
-                if _lock_now(stream):
+                if lock_now(stream):
                     path.unlink(missing_ok=True)
                 else:
                     names.update(stream.read().decode().split("\n"))
@@ -212,11 +224,23 @@ class Cache:
             name: the entry.
             about: what it holds, for people.
         """
-        path = self.path(name)
-        with atomic_write(self._note(name)) as stream:
-            stream.write(json.dumps(about, indent=2, ensure_ascii=False).encode())
+        path = self._noted(name, about)
         self.part_path(name).replace(path)
         sync_folder(path.parent)
+
+    def link(self, name: str, file: Path, about: Mapping[str, object]) -> None:
+        """Make a whole file an entry; it also keeps the name under which it is read."""
+        path = self._noted(name, about)
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+        path.unlink(missing_ok=True)  # of another size
+        path.hardlink_to(file)
+        sync_folder(path.parent)
+
+    def _noted(self, name: str, about: Mapping[str, object]) -> Path:
+        with atomic_write(self._note(name)) as stream:
+            stream.write(json.dumps(about, indent=2, ensure_ascii=False).encode())
+        return self.path(name)
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -226,12 +250,13 @@ class Cache:
             yield
 
     @contextlib.contextmanager
-    def _try_lock(self, name: str) -> Iterator[bool]:
+    def try_lock(self, name: str) -> Iterator[bool]:
+        """Do that too, unless somebody has it; tell whether nobody had."""
         with (self.folder / "locks" / name).open("wb") as stream:
-            yield _lock_now(stream)
+            yield lock_now(stream)
 
 
-def _lock_now(stream: BinaryIO) -> bool:
+def lock_now(stream: BinaryIO) -> bool:
     """Lock an open file if nobody else has; tell whether that worked."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -256,7 +281,7 @@ def private_cache(folder: Path) -> tuple[Cache, object]:
     with shared.lock("private"):
         for left in place.iterdir():
             with contextlib.suppress(OSError), (left / "lease").open("rb") as stream:
-                if _lock_now(stream):
+                if lock_now(stream):
                     shutil.rmtree(left, ignore_errors=True)
         own = place / uuid.uuid4().hex
         cache = Cache(own)

@@ -85,7 +85,11 @@ class GCSDataSource:
             return Page(objects, found.next_page_token or "")
 
     def read(
-        self, item: RemoteObject, offset: int, write: Callable[[bytes], Any]
+        self,
+        item: RemoteObject,
+        offset: int,
+        write: Callable[[bytes], Any],
+        end: int | None = None,
     ) -> Checksum | None:
         """Read in one request, as stored (nothing is decompressed)."""
         with plain_errors(self.url(item.key), self.purpose, reading=True):
@@ -94,6 +98,7 @@ class GCSDataSource:
             blob.download_to_file(
                 _Sink(write),
                 start=offset or None,
+                end=None if end is None else end - 1,
                 raw_download=True,
                 checksum=None,  # of a resumed read only we can tell
                 retry=None,

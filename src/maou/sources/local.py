@@ -21,6 +21,7 @@ from maou.records.preprocess_containers import (
 from maou.records.preprocess_shards import HCPE_REMEDY, PreprocessShard
 from maou.records.shards import Shard
 from maou.records.stage_shards import STAGES, SUFFIX, StageShard
+from maou.sources.arrivals import Arrivals
 
 S = TypeVar("S", Shard, PreprocessShard, StageShard)
 
@@ -37,6 +38,7 @@ class ShardSet(Generic[S]):
             path below `root`.
         where: the place that such names are below, as a URL; empty for local files.
         origin: where they came from and how, for the plan; empty for local files.
+        arriving: what brings them, if they are read while they come from a store.
         keep: what must live as long as the shards do, such as the cache's lease.
     """
 
@@ -46,6 +48,7 @@ class ShardSet(Generic[S]):
     names: tuple[str, ...] = ()
     where: str = ""
     origin: str = ""
+    arriving: Arrivals | None = field(default=None, repr=False, compare=False)
     keep: object = field(default=None, repr=False, compare=False)
 
     @property

@@ -114,9 +114,13 @@ class ObjectStore(Protocol):
         """
 
     def read(
-        self, item: RemoteObject, offset: int, write: Callable[[bytes], Any]
+        self,
+        item: RemoteObject,
+        offset: int,
+        write: Callable[[bytes], Any],
+        end: int | None = None,
     ) -> Checksum | None:
-        """Pass the bytes from `offset` on to `write`, in one request.
+        """Pass the bytes from `offset` (to before `end`) on to `write`, in one request.
 
         Returns:
             The checksum of the whole object, where the store tells one.

@@ -17,6 +17,8 @@ def open_source(
     config: RecordInputConfig,
     kind: Kind[S],
     tell: Callable[[str], None] = lambda _: None,
+    *,
+    early: bool = False,
 ) -> ShardSet[S]:
     """Open the shards that an input names, reading headers only.
 
@@ -26,6 +28,7 @@ def open_source(
         config: names the source, with all its partner flags.
         kind: what the shards are.
         tell: called with lines about the progress of a fetch.
+        early: return before all is fetched, where the rows can be read while they come.
 
     Raises:
         ConfigError: the input names no source, or lacks what its store needs.
@@ -38,7 +41,7 @@ def open_source(
 
         return open_bigquery_shards(config, kind, tell)
     if config.provider is not None:
-        return open_remote_shards(config, kind, tell)
+        return open_remote_shards(config, kind, tell, early=early)
     assert config.input_path is not None, "checked before"
     return open_kind(config.input_path, config.local_flag, kind)
 

@@ -14,7 +14,8 @@ from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Shard
 from maou.sources.bundles import group, join
 from maou.sources.cache import Cache, disk_errors, entry_name, private_cache
-from maou.sources.config import GB, GCS, S3, InputConfig, RecordInputConfig
+from maou.sources.config import GB, InputConfig, RecordInputConfig
+from maou.sources.early import EarlyShards, Opener
 from maou.sources.fetch import (
     DEFAULT_RETRIES,
     Fetcher,
@@ -22,21 +23,14 @@ from maou.sources.fetch import (
     entry_of,
     list_objects,
 )
-from maou.sources.gcs import GCSDataSource
 from maou.sources.local import Kind, ShardSet, choose_names
 from maou.sources.object_store import ObjectStore, RemoteObject
-from maou.sources.s3 import S3DataSource
+from maou.sources.stores import STORES
 
 S = TypeVar("S", Shard, PreprocessShard)
 
 Tell = Callable[[str], None]
 """Takes a line about the progress."""
-
-STORES: dict[str, Callable[[str, int], ObjectStore]] = {
-    GCS: GCSDataSource,
-    S3: S3DataSource,
-}
-"""Opens a bucket of each provider for a number of threads."""
 
 
 def open_remote_shards(
@@ -44,6 +38,8 @@ def open_remote_shards(
     kind: Kind[S],
     tell: Tell,
     retries: Retries = DEFAULT_RETRIES,
+    *,
+    early: bool = False,
 ) -> ShardSet[S]:
     """Fetch the shards of a cloud source that the cache lacks, and open all.
 
@@ -52,6 +48,7 @@ def open_remote_shards(
         kind: what the shards are.
         tell: called with lines about the progress.
         retries: what to do when a request fails.
+        early: return before all is fetched, where the rows can be read while they come.
 
     Raises:
         ConfigError: the extra is not installed, or the cache cannot hold the shards.
@@ -62,10 +59,15 @@ def open_remote_shards(
     def choose(found: Found) -> tuple[list[str], list[str]]:
         return choose_names(found.items, found.asked, kind.suffixes, kind.instead)
 
+    wanted = _Wanted(source, choose, retries)
     bundle = None
     if source.input_enable_bundling:
         bundle = source.input_bundle_size_gb * GB
-    files = fetch_files(source, choose, tell, retries, bundle)
+    elif early:
+        arriving = _open_early(wanted, kind, tell)
+        if arriving is not None:
+            return arriving
+    files = wanted.fetch(tell, bundle)
     shards = []
     for name, path in files.files:
         try:
@@ -147,26 +149,61 @@ def fetch_files(
         RemoteError: the store cannot be reached, refuses, or changes meanwhile.
         DataError: what `choose` raises.
     """
-    assert source.provider is not None
-    assert not source.missing_partners(), "checked before"
-    store = STORES[source.provider](
-        source.input_bucket_name or "", source.input_max_workers
-    )
-    found = find_objects(store, source, retries)
-    names, ignored = choose(found)
-    listing = Listing(found.where, names, [found.items[name] for name in names])
-    cache, keep = _cache_of(source)
-    fetcher = Fetcher(store, cache, source.input_max_workers, retries)
-    local = _Files(listing, fetcher, cache)
-    with disk_errors(cache.folder):
-        files = local.single(tell) if bundle is None else local.bundled(bundle, tell)
-    return FetchedFiles(
-        where=found.where,
-        files=files,
-        folder=cache.folder,
-        ignored=ignored,
-        origin=_describe(listing, fetcher, len(files)),
-        keep=(keep, local.lease),
+    return _Wanted(source, choose, retries).fetch(tell, bundle)
+
+
+class _Wanted:
+    """What is wanted of an input, and the cache that it comes into."""
+
+    def __init__(self, source: InputConfig, choose: Choose, retries: Retries) -> None:
+        """Look what there is."""
+        assert source.provider is not None
+        assert not source.missing_partners(), "checked before"
+        self.workers, self.retries = source.input_max_workers, retries
+        make = STORES[source.provider]
+        self.store = make(source.input_bucket_name or "", self.workers)
+        found = find_objects(self.store, source, retries)
+        names, self.ignored = choose(found)
+        objects = [found.items[name] for name in names]
+        self.listing = Listing(found.where, names, objects)
+        self.cache, self.keep = _cache_of(source)
+
+    def fetch(self, tell: Tell, bundle: float | None) -> FetchedFiles:
+        """Fetch what the cache lacks."""
+        fetcher = Fetcher(self.store, self.cache, self.workers, self.retries)
+        local = _Files(self.listing, fetcher, self.cache)
+        with disk_errors(self.cache.folder):
+            if bundle is None:
+                files = local.single(tell)
+            else:
+                files = local.bundled(bundle, tell)
+        return FetchedFiles(
+            where=self.listing.where,
+            files=files,
+            folder=self.cache.folder,
+            ignored=self.ignored,
+            origin=_describe(self.listing, fetcher, len(files)),
+            keep=(self.keep, local.lease),
+        )
+
+
+def _open_early(wanted: _Wanted, kind: Kind[S], tell: Tell) -> ShardSet[S] | None:
+    """Open shards before all is fetched; None where that cannot be."""
+    listing = wanted.listing
+    opener = Opener(wanted.store, wanted.cache, wanted.workers, wanted.retries, tell)
+    urls = [listing.where + name for name in listing.names]
+    found = opener.open(urls, listing.objects, kind)
+    if found is None:
+        return None
+    return ShardSet(
+        shards=found.shards,
+        root=wanted.cache.folder,
+        ignored=tuple(Path(name) for name in wanted.ignored),
+        names=tuple(listing.names),
+        where=listing.where,
+        origin=_describe_early(listing, found),
+        arriving=found.arrivals,
+        keep=(wanted.keep, found.lease, found.arrivals),  # the last goes first
     )
 
 
@@ -230,6 +267,15 @@ def _describe(listing: Listing, fetcher: Fetcher, files: int) -> str:
     if done.objects < count:
         text += ", the others cached"
     return text if files == count else f"{text}; bundled into {files} files"
+
+
+def _describe_early(listing: Listing, found: EarlyShards[S]) -> str:
+    count = len(listing.objects)
+    cached = f" ({found.cached} cached)" if found.cached else ""
+    text = f"{listing.where}: {count} objects{cached}, {found.missing / 1e6:,.1f} MB "
+    if found.first:
+        return text + f"fetched first, as {found.first}"
+    return text + "arrive in the order of use, while training goes on"
 
 
 class _Files:

@@ -77,10 +77,16 @@ class S3DataSource:
             return Page(objects, answer.get("NextContinuationToken", ""))
 
     def read(
-        self, item: RemoteObject, offset: int, write: Callable[[bytes], Any]
+        self,
+        item: RemoteObject,
+        offset: int,
+        write: Callable[[bytes], Any],
+        end: int | None = None,
     ) -> Checksum | None:
         """Read in one request; boto3 checks the checksums that it knows of itself."""
-        asked = {"Range": f"bytes={offset}-"} if offset else {"ChecksumMode": "ENABLED"}
+        asked = {"ChecksumMode": "ENABLED"}
+        if offset or end is not None:
+            asked = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"}
         with plain_errors(self.url(item.key), self.purpose, reading=True):
             answer = self._client.get_object(
                 Bucket=self.bucket, Key=item.key, IfMatch=item.version, **asked
