@@ -1,13 +1,11 @@
 """Shards that are read while they come from a real store: the same rows, no hang."""
 
-import contextlib
 import dataclasses
 import gc
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +21,10 @@ from maou.errors import RemoteError, WrongBytesError
 from maou.records.arriving import PIECE
 from maou.records.hcpe import HCPE, RAW_FIELDS, rich_dtype
 from maou.sources.local import ShardSet, open_local_shards
-from slow_line import SlowLine
 
 SHARDS, ROWS = 4, 7500
 SIZE = SHARDS * ROWS * 38  # 18 pieces a shard, too many for one request
+ONE = {"early": True, "input_max_workers": 1}
 CONFIG = DataConfig(batch_size=500, streaming=True, shuffle_rows=4000)
 
 
@@ -46,16 +44,23 @@ def name(store, folder, tmp_path) -> str:
     return tmp_path.name
 
 
-@contextlib.contextmanager
-def _slow(store, rate: float) -> Iterator[None]:
-    upstream = store.proxy.upstream
-    line = SlowLine(upstream, rate)
-    store.proxy.upstream = line.address
-    try:
-        yield
-    finally:
-        store.proxy.upstream = upstream
-        line.close()
+ENOUGH = 20
+"""Of 26 requests: more than it takes to begin, so that what follows can be held up."""
+
+
+def _hold_up(store, seconds: float = 40) -> threading.Event:
+    """Let a few requests through, the others when the event is set, or later."""
+    count, lock, free = 0, threading.Lock(), threading.Event()
+
+    def wait() -> None:
+        nonlocal count
+        with lock:
+            count += 1
+        if count > ENOUGH:
+            free.wait(seconds)
+
+    store.proxy.always = Fault(before=wait)
+    return free
 
 
 def _prepared(shards: ShardSet) -> TrainingData:
@@ -84,14 +89,14 @@ def _entries(cache: Path) -> int:
 
 def test_batches_come_before_the_bytes_and_are_the_same(store, name, folder, tmp_path):
     here = prepare_data(open_local_shards(folder), CONFIG)
-    with _slow(store, 1_000_000):
-        there = _prepared(store.open(name, tmp_path / "cache", early=True))
-        arriving = there.shards.arriving
-        batches = there.train_loader.batches(0)
-        got = [next(batches)]
-        assert arriving.missing > SIZE / 3, "training began long before the end"
-        got += batches
-        _finish(there.shards)
+    free = _hold_up(store)
+    there = _prepared(store.open(name, tmp_path / "cache", **ONE))
+    batches = there.train_loader.batches(0)
+    got = [next(batches)]
+    assert there.shards.arriving.missing > SIZE / 10, "training began before the end"
+    free.set()
+    got += batches
+    _finish(there.shards)
     assert there.shards.fingerprint() == here.shards.fingerprint()
     for ours, theirs in zip(here.train_loader.batches(0), got, strict=True):
         assert (ours.board_BS == theirs.board_BS).all()
@@ -105,7 +110,7 @@ def test_batches_come_before_the_bytes_and_are_the_same(store, name, folder, tmp
 
 
 def _learn(place: Path, *more: str) -> tuple[int, Path]:
-    """Train for an epoch of some 90 steps; give the exit code and the run's folder."""
+    """Train for an epoch of 23 steps; give the exit code and the run's folder."""
     flags = ("--gpu", "cpu", "--resnet-blocks", "1", "--resnet-channels", "8")
     flags += ("--epoch", "1", "--batch-size", "1000", "--shuffle-rows", "4000")
     flags += ("--no-export-onnx", "--health-interval", "0.01")
@@ -117,22 +122,16 @@ def _learn(place: Path, *more: str) -> tuple[int, Path]:
 def test_a_run_that_loses_the_store_goes_on_later(store, name, folder, tmp_path, capfd):
     """The weights of a local run, after faults, and after a failure in mid-epoch."""
     _require_once(store)
-    count, lock = 0, threading.Lock()
+    free = _hold_up(store, 3)  # the plan's sample of rows is held up as well
 
-    def lose_after_some_steps() -> None:
-        nonlocal count
-        with lock:
-            count += 1
-        begun = time.monotonic()
-        # Slowly from some request on, so that not all is there at the first step.
-        while count > 20 and time.monotonic() - begun < 4:
-            if any((tmp_path / "l").glob("*/metrics.jsonl")):
-                store.proxy.always = Fault(status=403)
-                return
+    def lose() -> None:
+        while not any((tmp_path / "l").glob("*/metrics.jsonl")):  # a step was made
             time.sleep(0.01)
+        store.proxy.always = Fault(status=403)
+        free.set()
 
+    threading.Thread(target=lose, daemon=True).start()
     store.proxy.faults += [Fault(status=503), Fault(kind="reset"), Fault(status=500)]
-    store.proxy.always = Fault(before=lose_after_some_steps)
     source = (f"--input-{store.provider}", "--input-bucket-name", BUCKET)
     source += ("--input-prefix", "sets", "--input-data-name", name)
     source += ("--input-local-cache-dir", str(tmp_path / "cache"))
@@ -156,35 +155,33 @@ def test_a_run_that_loses_the_store_goes_on_later(store, name, folder, tmp_path,
 
 
 def test_what_a_killed_run_fetched_is_kept(store, name, folder, tmp_path):
-    with _slow(store, 1_000_000):
-        first = _prepared(store.open(name, tmp_path / "cache", early=True))
-        next(first.train_loader.batches(0))
-        first.shards.arriving.close()  # kills what fetches
-    kept = sum(one.asked for one in store.proxy.reads)
+    free = _hold_up(store)
+    first = _prepared(store.open(name, tmp_path / "cache", **ONE))
+    next(first.train_loader.batches(0))
+    first.shards.arriving.close()  # kills what fetches
     missing = first.shards.arriving.missing
+    assert missing < SIZE * 0.9
+    free.set()
     del first
     gc.collect()
     store.proxy.reset()
     shards = store.open(name, tmp_path / "cache", early=True)
     _finish(shards)
     assert sum(one.asked for one in store.proxy.reads) <= missing + SHARDS * PIECE
-    assert missing > SIZE - kept, "of what was under way some is lost"
-    assert missing < SIZE * 0.9
     assert _contents(shards) == _local(folder)
 
 
 def test_runs_at_the_same_time_share_what_comes(store, name, folder, tmp_path):
     """The second waits for what the first fetches, and goes on when that ends."""
-    cache = tmp_path / "cache"
-    with _slow(store, 1_000_000):
-        few = {"early": True, "input_max_workers": 2}  # little is under way at the end
-        first = _prepared(store.open(name, cache, **few))
-        second = _prepared(store.open(name, cache, **few))
-        next(second.train_loader.batches(0))
-        pid = _fetcher(first.shards)
-        assert _fetcher(second.shards) is None
-        first.shards.arriving.close()
-        assert not Path(f"/proc/{pid}").exists()
+    cache, free = tmp_path / "cache", _hold_up(store)
+    first = _prepared(store.open(name, cache, **ONE))
+    second = _prepared(store.open(name, cache, **ONE))
+    next(second.train_loader.batches(0))
+    pid = _fetcher(first.shards)
+    assert _fetcher(second.shards) is None
+    first.shards.arriving.close()
+    assert not Path(f"/proc/{pid}").exists()
+    free.set()
     _finish(second.shards)
     assert _fetcher(second.shards) is not None
     assert _contents(second.shards) == _local(folder)
@@ -198,12 +195,13 @@ def _fetcher(shards: ShardSet) -> int | None:
 
 
 def test_a_killed_fetcher_is_one_error(store, name, tmp_path):
-    with _slow(store, 300_000):
-        data = _prepared(store.open(name, tmp_path / "cache", early=True))
-        data.shards.fingerprint()
-        os.kill(_fetcher(data.shards), signal.SIGKILL)
-        with pytest.raises(RemoteError, match="ended with code -9"):
-            list(data.train_loader.batches(0))
+    free = _hold_up(store)
+    data = _prepared(store.open(name, tmp_path / "cache", **ONE))
+    data.shards.fingerprint()
+    os.kill(_fetcher(data.shards), signal.SIGKILL)
+    with pytest.raises(RemoteError, match="ended with code -9"):
+        list(data.train_loader.batches(0))
+    free.set()
 
 
 def test_wrong_bytes_that_nobody_read_are_fetched_again(store, name, folder, tmp_path):
