@@ -48,8 +48,8 @@ ENOUGH = 20
 """Of 26 requests: more than it takes to begin, so that what follows can be held up."""
 
 
-def _hold_up(store, seconds: float = 40) -> threading.Event:
-    """Let a few requests through, the others when the event is set, or later."""
+def _hold_up(store) -> threading.Event:
+    """Let a few requests through, and the others when the event is set."""
     count, lock, free = 0, threading.Lock(), threading.Event()
 
     def wait() -> None:
@@ -57,7 +57,7 @@ def _hold_up(store, seconds: float = 40) -> threading.Event:
         with lock:
             count += 1
         if count > ENOUGH:
-            free.wait(seconds)
+            free.wait(50)
 
     store.proxy.always = Fault(before=wait)
     return free
@@ -122,7 +122,7 @@ def _learn(place: Path, *more: str) -> tuple[int, Path]:
 def test_a_run_that_loses_the_store_goes_on_later(store, name, folder, tmp_path, capfd):
     """The weights of a local run, after faults, and after a failure in mid-epoch."""
     _require_once(store)
-    free = _hold_up(store, 3)  # the plan's sample of rows is held up as well
+    free = _hold_up(store)
 
     def lose() -> None:
         while not any((tmp_path / "l").glob("*/metrics.jsonl")):  # a step was made

@@ -170,6 +170,20 @@ def wait_for(path: Path, offset: int, count: int) -> None:
         area.wait(area.numbers[path.name], offset, count)
 
 
+def is_arriving(path: Path) -> bool:
+    """Tell whether some of a file may yet have to come."""
+    area = area_of(path)
+    return area is not None and path.name in area.numbers
+
+
+def is_there(path: Path, offset: int, count: int) -> bool:
+    """Tell whether some bytes of an arriving file are there."""
+    area = area_of(path)
+    assert area is not None
+    first, last = area.span(area.numbers[path.name], offset, count)
+    return bool(area.sums[first:last].all())
+
+
 def begin(place: int) -> None:
     """Tell what is fetched that reading has come to a place in the order of use."""
     for area in _areas.values():
