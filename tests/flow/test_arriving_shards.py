@@ -44,8 +44,8 @@ def name(store, folder, tmp_path) -> str:
     return tmp_path.name
 
 
-ENOUGH = 20
-"""Of 26 requests: more than it takes to begin, so that what follows can be held up."""
+ENOUGH = 15
+"""Of some 20 requests: two more than it takes to begin. What follows is held up."""
 
 
 def _hold_up(store) -> threading.Event:
