@@ -195,7 +195,8 @@ def test_a_diverging_run_fails_with_one_message(tmp_path, folders, capfd):
     assert code == 1
     errors = [line for line in capfd.readouterr().err.splitlines() if "Error" in line]
     assert len(errors) == 1
-    assert "diverged" in errors[0]
+    assert "the loss is not finite" in errors[0]
+    assert "lower --learning-ratio" in errors[0]
 
 
 @pytest.mark.parametrize(
