@@ -152,6 +152,40 @@ def _name(value: Any) -> Any:
     return type(value)(Path(value).name)
 
 
+_NAMES_A_SOURCE = frozenset(
+    (
+        *("input_path", "stage3_data_path", "input_gcs", "input_s3"),
+        *("input_dataset_id", "input_table_name"),
+    )
+)
+_OF_A_STORE = frozenset(
+    (
+        *("input_bucket_name", "input_prefix", "input_data_name"),
+        *("input_local_cache_dir", "input_local_cache"),
+        *("input_max_cached_bytes", "input_max_workers"),
+    )
+)
+
+
+def without_replaced_source(
+    saved: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Leave a saved source of stage 3 out where the command line names another one.
+
+    A source is replaced as a whole: its kind, its names, and the cache of a store that
+    is no longer read.
+
+    Args:
+        saved, given: settings by field name; those given go before the saved ones.
+    """
+    named = {name for name in _NAMES_A_SOURCE if given.get(name)}
+    before = {name for name in _NAMES_A_SOURCE if saved.get(name)}
+    if not named or named == before:
+        return dict(saved)
+    gone = _NAMES_A_SOURCE | _OF_A_STORE
+    return {name: value for name, value in saved.items() if name not in gone}
+
+
 @dataclass(frozen=True)
 class StartConfig(Settings):
     """How a run is started; not part of what it computes."""

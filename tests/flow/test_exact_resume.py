@@ -186,7 +186,8 @@ def _check_every_cut(
     ("kind", "streaming"),
     [
         *(("hcpe", True), ("hcpe", False), ("preprocess", True), ("preprocess", False)),
-        *(("stage1", False), ("stage2", True), ("stage2", False), ("vit", True)),
+        *(("stage1", True), ("stage1", False), ("stage2", True), ("stage2", False)),
+        ("vit", True),
     ],
 )
 def test_every_step_of_every_kind(data, tmp_path, kind, streaming):
@@ -199,6 +200,16 @@ def test_every_step_of_every_kind(data, tmp_path, kind, streaming):
 def test_every_scheduler_and_optimizer(data, tmp_path, scheduler, optimizer):
     changed = {"lr_scheduler": scheduler, "optimizer": optimizer, "learning_rate": 0.02}
     _check_every_cut(_prepare(_config(data, "hcpe", optim=changed)), tmp_path)
+
+
+def test_early_stopping_stops_at_the_same_epoch(data, tmp_path):
+    worse = {"learning_rate": 3.0, "optimizer": "sgd", "lr_scheduler": "none"}
+    impatient = {"epochs": 9, "early_stopping_patience": 1}
+    prepared = _prepare(_config(data, "hcpe", optim=worse, train=impatient))
+    _check_every_cut(prepared, tmp_path)
+    whole = _fresh(prepared)
+    prepared.trainer.fit(whole, [])
+    assert 0 < whole.epoch < 9
 
 
 @pytest.mark.parametrize("streaming", [True, False])

@@ -1,11 +1,13 @@
 """`learn-model --resume-from`: what it goes on with, and what it refuses."""
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from maou.checkpoint.lock import locked
 from maou.cli.main import run
 
 TINY = (
@@ -153,3 +155,51 @@ def test_a_stage_below_its_threshold_goes_on(work, capsys):
     code, text = _learn(capsys, "--resume-from", folder, "--stage2-threshold", 0.0001)
     assert code == 0, text
     assert (folder / "best" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
+def test_data_that_moved_to_a_store_and_back(work, store, selfplay_rows, capsys):
+    """The source on the command line replaces the run's own as a whole."""
+    (work / "shards").mkdir()
+    for number in range(3):
+        part = selfplay_rows[120 * number : 120 * (number + 1)]
+        (work / "shards" / f"{number}.hcpe").write_bytes(part.tobytes())
+    store.upload(work / "shards", "hcpe")
+    local = ("--input-path", "shards")
+    cloud = ("--input-s3", "--input-bucket-name", "positions", "--input-prefix", "sets")
+    cloud += ("--input-data-name", "hcpe", "--input-local-cache-dir", "cache")
+    code, text = _learn(
+        *(capsys, *TINY, *local, "--epoch", 3),
+        *("--model-dir", "whole", "--log-dir", "whole-logs"),
+    )
+    assert code == 0, text
+    for number, source in enumerate((cloud, local, cloud), 1):
+        begin = ("--resume-from", "latest") if number > 1 else TINY
+        code, text = _learn(capsys, *begin, *source, "--epoch", number)
+        assert code == 0, text
+        assert "has no effect" not in text
+    assert _weights(_only(work / "models")) == _weights(_only(work / "whole"))
+
+
+def test_a_run_without_a_checkpoint_begins_again(work, begun, capsys):
+    whole = _weights(begun)
+    for path in begun.iterdir():
+        if path.is_symlink():
+            path.unlink()
+        elif path.is_dir():
+            shutil.rmtree(path)
+    code, text = _learn(capsys, "--resume-from", "latest")
+    assert code == 0, text
+    assert "has no checkpoint yet: it begins again" in text
+    assert _weights(begun) == whole
+
+
+def test_a_second_process_is_told_who_trains_here(begun, capsys):
+    with locked(begun, tell=print):
+        code, text = _learn(capsys, "--resume-from", begun, "--epoch", 2)
+        assert code == 1
+        assert f"another process trains here: process {os.getpid()} on" in text
+        code, text = _learn(capsys, "--resume-from", begun, "--epoch", 2, "--dry-run")
+        assert code == 0  # that writes nothing
+    code, text = _learn(capsys, "--resume-from", begun, "--epoch", 2)
+    assert code == 0, text

@@ -61,7 +61,10 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def point(link: Path, target: str) -> None:
-    """Make a relative symbolic link name `target`, replacing an older one at once."""
+    """Make a relative symbolic link name `target`, replacing an older one at once.
+
+    It is durable when the folder is flushed.
+    """
     temporary = link.with_name(f".{link.name}{PARTIAL}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
@@ -70,7 +73,6 @@ def point(link: Path, target: str) -> None:
     except BaseException:
         temporary.unlink()
         raise
-    sync_folder(link.parent)
 
 
 def retain(folder: Path, keep: Keep) -> None:
@@ -152,3 +154,4 @@ def mend_links(folder: Path, last: Path, best: Mapping[str, str], keep: Keep) ->
             link.unlink(missing_ok=True)
         elif not link.is_symlink() or link.readlink().name != target:
             point(link, target)
+    sync_folder(folder)

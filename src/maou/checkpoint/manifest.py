@@ -6,8 +6,9 @@ A folder without a manifest, or with files that do not match it, is not a checkp
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,33 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def seal(folder: Path) -> None:
-    """Flush every file of a folder, and record size and hash of each.
+@contextmanager
+def sealing(folder: Path) -> Iterator[Callable[[Path], None]]:
+    """Let files be written to a folder; then flush each, and record size and hash.
 
-    Everything is durable when it returns, the manifest last. Hashes are taken while
-    the disk is busy, each file's in a thread of its own.
+    Everything is durable at the end, the manifest last. The block is given a function
+    to tell which file is complete, so that it is hashed, in a thread of its own, while
+    the next ones are written and flushed.
     """
-    paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    digests: dict[Path, Future[str]] = {}
     with ThreadPoolExecutor() as pool:
-        digests = pool.map(file_digest, paths)
-        for path in paths:
+
+        def complete(path: Path) -> None:
+            if path.name != MANIFEST and path not in digests:
+                digests[path] = pool.submit(file_digest, path)
+
+        yield complete
+        for path in sorted(folder.iterdir()):
+            complete(path)
+        for path in sorted(digests):
             _sync_file(path)
-        write_manifest(folder, paths, digests)
+        _write(folder, {path: digests[path].result() for path in sorted(digests)})
+
+
+def seal(folder: Path) -> None:
+    """Flush every file of a folder, and record size and hash of each."""
+    with sealing(folder):
+        pass
 
 
 def _sync_file(path: Path) -> None:
@@ -44,11 +60,10 @@ def _sync_file(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def write_manifest(folder: Path, paths: Iterable[Path], digests: Iterable[str]) -> None:
-    """Record size and hash of some files of a folder; durable when it returns."""
+def _write(folder: Path, digests: Mapping[Path, str]) -> None:
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": digest}
-        for path, digest in zip(paths, digests, strict=True)
+        for path, digest in digests.items()
     }
     text = json.dumps({"version": 1, "files": files}, indent=2) + "\n"
     with atomic_write(folder / MANIFEST) as stream:

@@ -9,7 +9,7 @@ that nobody asked to keep are removed.
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from maou.checkpoint.folders import (
     remove,
     retain,
 )
-from maou.checkpoint.manifest import seal
+from maou.checkpoint.manifest import sealing
 from maou.checkpoint.parts import save_parts
 from maou.files import sync_folder
 from maou.settings import as_plain
@@ -89,6 +89,7 @@ def save_checkpoint(
     for link in sorted({BEST_LINKS[by] for by in best}):
         if keep.heads or link == BEST:
             point(run_folder / link, final.name)
+    sync_folder(run_folder)
     retain(run_folder, keep)
     return final
 
@@ -98,10 +99,10 @@ def _write(
 ) -> None:
     """Write all files of a checkpoint into a new folder, durably."""
     folder.mkdir()
-    write_state(folder, state, record, generator_states())
-    if split:
-        save_parts(state.network, folder)
-    seal(folder)
+    with sealing(folder) as complete:
+        write_state(folder, state, record, generator_states(), complete)
+        if split:
+            save_parts(state.network, folder)
 
 
 def write_state(
@@ -109,6 +110,7 @@ def write_state(
     state: TrainState,
     record: Mapping[str, Any],
     generators: Mapping[str, torch.Tensor],
+    complete: Callable[[Path], object] = lambda _: None,
 ) -> None:
     """Write all that training goes on from; no manifest, and nothing is flushed.
 
@@ -117,10 +119,13 @@ def write_state(
         state: what to write.
         record: the run's settings, for `state.json`.
         generators: states of torch's generators, by device.
+        complete: called with each large file when it is written.
     """
-    save_file(_on_cpu(state.network.state_dict()), folder / MODEL)
     tensors, groups = optimizer_state(state.optimizer)
     save_file(tensors, folder / OPTIMIZER)
+    complete(folder / OPTIMIZER)  # the largest first
+    save_file(_on_cpu(state.network.state_dict()), folder / MODEL)
+    complete(folder / MODEL)
     save_file(dict(generators), folder / RANDOM)
     text = json.dumps(_state_json(state, groups, record), indent=2) + "\n"
     (folder / STATE).write_text(text)

@@ -8,7 +8,12 @@ from maou.checks import check_resumed
 from maou.cli import console
 from maou.cli.options import GroupedCommand, build, build_run, options_from
 from maou.cli.training_report import TerminalReporter
-from maou.config import RUN_SETTINGS, StartConfig, settings_from_record
+from maou.config import (
+    RUN_SETTINGS,
+    StartConfig,
+    settings_from_record,
+    without_replaced_source,
+)
 from maou.config_file import read_config
 
 
@@ -39,7 +44,7 @@ def command(**values: Any) -> None:
             console.note(f"{point.run_folder} has no checkpoint yet: it begins again")
         for reason in point.skipped:
             console.warn(f"skipped a checkpoint: {reason}")
-    config = build_run({**inherited, **given})
+    config = build_run({**without_replaced_source(inherited, given), **given})
     if point is not None:
         check_resumed(build_run(inherited), config)
     origin = {name: source for name in inherited if name not in given}
