@@ -26,7 +26,7 @@ from maou.config import RunConfig
 from maou.data.config import DataConfig
 from maou.model.config import ModelConfig
 from maou.plan import make_plan
-from maou.run import prepare_stages
+from maou.prepared import prepare_stages
 from maou.sources.config import SourceConfig
 from maou.stages import stages_of
 from maou.train.device import resolve_compute

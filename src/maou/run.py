@@ -1,8 +1,6 @@
 """The composition root of `maou learn-model`: builds the journey, owns nothing else."""
 
 import json
-import time
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +18,10 @@ from maou.checkpoint.resume import (
     resume_command,
     run_folder_of,
 )
-from maou.checkpoint.warm_start import fill_part, warm_start
+from maou.checkpoint.warm_start import fill_part
 from maou.checks import check_sources
 from maou.config import RunConfig, names_only, with_names_only
 from maou.config_file import write_config
-from maou.data.arrival import fetch_in_order
 from maou.data.pipeline import TrainingData
 from maou.errors import (
     ConfigError,
@@ -38,45 +35,23 @@ from maou.export.onnx import export_onnx, verify_onnx
 from maou.files import explained
 from maou.logs.health import HealthHook
 from maou.logs.metrics_file import METRICS_FILE, MetricsFile
-from maou.logs.report import DryRun, Exported, Plan, Reporter, Summary
+from maou.logs.report import Exported, Reporter, Summary
 from maou.logs.tensorboard import Histograms, TensorBoard
-from maou.model.freezing import freeze
-from maou.model.network import BackboneNetwork
-from maou.optim.optimizer import build_optimizer
-from maou.plan import make_plan
+from maou.prepared import Prepared, fetch_as_needed, prepare_stages
 from maou.publish.training import Uploads, publishing
 from maou.run_folders import GO_ON_AGAIN, ONNX, RunFolders, make_folders
 from maou.settings import as_plain
 from maou.stages import Stage, stages_of
-from maou.train.device import Compute, resolve_compute
+from maou.train.device import resolve_compute
 from maou.train.events import Event
 from maou.train.guards import BrokenStepError
 from maou.train.hooks import Hook
 from maou.train.interrupts import Interrupts
-from maou.train.loop import BEFORE_ROWS, Trainer
 from maou.train.state import TrainState
-from maou.train.step import accumulate_gradients
 from maou.train.task import Metrics
 
 VERIFIED_POSITIONS = 256
 """Validation positions on which the exported model is compared with the network."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A stage with everything it needs, before its first step."""
-
-    stage: Stage
-    data: TrainingData
-    network: BackboneNetwork
-    trainer: Trainer
-
-    def state(self) -> TrainState:
-        """Begin: the network and a fresh optimiser."""
-        parameters = self.network.named_parameters()
-        optimizer = build_optimizer(parameters, self.stage.optim)
-        scaler = self.trainer.compute.scaler()
-        return TrainState(self.network, optimizer, scaler=scaler)
 
 
 def learn(
@@ -128,14 +103,14 @@ def learn(
             interrupts=interrupts,
             early=True,
         )
-        _fetch_in_order(waiting, resume)
+        fetch_as_needed(waiting, resume)
         if resume is not None and resume.folder is not None and not allow_changed_data:
             _require_same_data(resume, waiting[0].data)
         for prepared in waiting:
-            reporter.plan(_plan(prepared))
+            reporter.plan(prepared.plan())
         if dry_run:
             for prepared in waiting:
-                reporter.dry_run(_try_one_batch(prepared))
+                reporter.dry_run(prepared.try_one_batch())
             return None
         if folders is None:
             folders = make_folders(config)
@@ -152,15 +127,6 @@ def learn(
             )
         )
         return _run_stages(waiting, folders, reporter, resume, uploads)
-
-
-def _fetch_in_order(waiting: Sequence[Prepared], resume: ResumePoint | None) -> None:
-    """Have shards that are still in a store fetched in the order of their use."""
-    for prepared in waiting:
-        begun, measured = (prepared.trainer.train.start_epoch, 0), BEFORE_ROWS
-        if resume is not None and resume.folder is not None and prepared is waiting[0]:
-            begun, measured = (resume.epoch, resume.batches), 0
-        fetch_in_order(prepared.data, prepared.stage.data, begun, measured)
 
 
 def _run_stages(
@@ -200,65 +166,6 @@ def _run_stages(
         message = f"Interrupted. Go on with\n  {command}"
         raise Interrupted(signal.number, message) from signal
     return summary
-
-
-def prepare_stages(
-    stages: Sequence[Stage],
-    compute: Compute,
-    *,
-    begun: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
-    interrupts: Interrupts | None = None,
-    early: bool = False,
-) -> list[Prepared]:
-    """Open and split the data of some stages, and build their networks.
-
-    Args:
-        stages: the stages, in order.
-        compute: where they run.
-        begun: whether a checkpoint will bring the first one's parameters.
-        tell: called with lines about the progress of a fetch.
-        interrupts: what signals do while training; nothing where nobody listens.
-        early: whether to return before all is fetched, where training can begin then.
-
-    Raises:
-        ConfigError, CheckpointError, DataError, RemoteError: as `learn` does.
-    """
-    prepared = []
-    for stage in stages:
-        config = stage.config
-        shards = stage.open(tell, early=early)
-        with shards.naming():
-            data = stage.prepare(shards)
-        # The same seed for every stage: a head starts alike with and without stages.
-        torch.manual_seed(config.data.seed)
-        network = stage.build()
-        first = stage is stages[0]
-        if not (first and begun):
-            warm_start(network, config.warm_start, backbone=first)
-        if stage.number == 3:
-            freeze(network, config.freeze)
-        network.to(compute.device)
-        trainer = Trainer(
-            training=data.train_loader,
-            validation=data.validation_batches,
-            batch_size=stage.data.batch_size,
-            task=stage.task(),
-            train=stage.train,
-            optim=stage.optim,
-            compute=compute,
-            goal=stage.goal,
-            interrupts=interrupts or Interrupts(),
-        )
-        prepared.append(Prepared(stage, data, network, trainer))
-    return prepared
-
-
-def _plan(prepared: Prepared) -> Plan:
-    with prepared.data.shards.naming():
-        return make_plan(
-            prepared.stage, prepared.data, prepared.trainer, prepared.network
-        )
 
 
 def _require_same_data(resume: ResumePoint, data: TrainingData) -> None:
@@ -377,19 +284,6 @@ def _require_goal(stage: Stage, summary: Summary) -> None:
         f"  {resume_command(summary.checkpoint.parent.parent)} "
         f"--stage{number}-max-epochs {2 * summary.epochs}"
     )
-
-
-def _try_one_batch(prepared: Prepared) -> DryRun:
-    trainer, state = prepared.trainer, prepared.state()
-    begin = time.perf_counter()
-    with prepared.data.shards.naming():
-        batch = next(trainer.training.batches(trainer.train.start_epoch))
-    state.network.train()
-    sums = accumulate_gradients(state.network, [batch], trainer.task, trainer.compute)
-    gradients = [p.grad for p in state.network.parameters() if p.grad is not None]
-    norm = float(torch.nn.utils.get_total_norm(gradients))
-    loss = float(sums.sums[0]) / sums.rows
-    return DryRun(sums.rows, loss, norm, time.perf_counter() - begin)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from maou.config import RunConfig
 from maou.data.config import DataConfig
 from maou.errors import TrainingError
 from maou.model.config import ModelConfig
-from maou.run import Prepared, prepare_stages
+from maou.prepared import Prepared, prepare_stages
 from maou.sources.config import SourceConfig
 from maou.stages import stages_of
 from maou.train.config import TrainConfig
@@ -171,12 +171,12 @@ import resource, sys
 from pathlib import Path
 
 import torch
-import maou.run
+import maou.prepared
 from maou.cli.main import run
 
 torch.set_num_threads(1)
 
-class Limited(maou.run.Trainer):
+class Limited(maou.prepared.Trainer):
     def train_epoch(self, *arguments):
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + 320 * 2**20
@@ -187,7 +187,7 @@ class Limited(maou.run.Trainer):
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
-maou.run.Trainer = Limited  # the same, but that it trains with little memory
+maou.prepared.Trainer = Limited  # the same, but that it trains with little memory
 sys.exit(run(sys.argv[1:]))
 """
 

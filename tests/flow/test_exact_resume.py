@@ -20,7 +20,7 @@ from maou.config import RunConfig
 from maou.data.config import DataConfig
 from maou.model.config import ModelConfig
 from maou.optim.config import SCHEDULES
-from maou.run import Prepared, prepare_stages
+from maou.prepared import Prepared, prepare_stages
 from maou.settings import as_plain
 from maou.sources.config import SourceConfig, StageSourceConfig
 from maou.stages import stages_of

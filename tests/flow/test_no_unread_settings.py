@@ -39,7 +39,7 @@ def _acts(frame: FrameType | None) -> bool:
         module = frame.f_globals.get("__name__", "")
         if module == "dataclasses" or module.startswith(TALKERS):
             return False
-        if module == "maou.run":
+        if module in {"maou.run", "maou.prepared"}:
             return True
         own = module.startswith("maou.") and module.endswith("config")
         if inside and own and frame.f_code.co_name in {"check", "__init__"}:

@@ -15,7 +15,7 @@ from maou.cli.main import run
 from maou.config import RunConfig
 from maou.model.config import LegalMovesHeadConfig, ModelConfig
 from maou.model.network import LegalMovesNetwork
-from maou.run import prepare_stages
+from maou.prepared import prepare_stages
 from maou.sources.config import StageSourceConfig
 from maou.stages import stages_of
 from maou.train.compiled import CompiledForward

@@ -30,7 +30,7 @@ from maou.instruments.clocks import (
 )
 from maou.instruments.config import TrainingBenchmarkConfig
 from maou.logs.health import HealthHook
-from maou.run import Prepared, prepare_stages
+from maou.prepared import Prepared, prepare_stages
 from maou.stages import Stage, stages_of
 from maou.train.device import Compute, resolve_compute
 from maou.train.hooks import Hook

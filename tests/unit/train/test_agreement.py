@@ -16,7 +16,7 @@ from maou.data.loader import BatchSource
 from maou.errors import BugError
 from maou.logs.health import HealthHook
 from maou.model.config import ModelConfig
-from maou.run import Prepared, prepare_stages
+from maou.prepared import Prepared, prepare_stages
 from maou.settings import as_plain
 from maou.sources.config import SourceConfig
 from maou.stages import stages_of
