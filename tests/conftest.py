@@ -1,8 +1,12 @@
 """What all tests share: one thread, reproducible examples, the shipped positions."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded; inherited
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # to run beside it
 
 from collections.abc import Iterator
 from pathlib import Path
