@@ -56,7 +56,7 @@ def command(**values: Any) -> int:
     )
     text = json.dumps({"path": config.place, **report.to_json()}, indent=2)
     if config.json == Path("-"):
-        click.echo(text)
+        console.say_json(text)
         return int(report.serious)
     show(report, config.place)
     if config.json is not None:

@@ -5,11 +5,14 @@ after SIGINT and SIGTERM. Errors are one message on stderr; `MAOU_TRACEBACK=1` a
 the traceback.
 """
 
+import contextlib
 import os
 import re
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -66,19 +69,26 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _end_at_once(code: int) -> NoReturn:
-    """Leave after a signal: end the worker processes, and tear nothing else down.
+    """Leave after a signal: end all processes below, and tear nothing else down.
 
-    An orderly end would have loader threads complain of workers that are gone.
+    An orderly end would have loader threads complain of workers that are gone, and
+    processes that compile, when they are only starting, of a parent that is.
     """
-    if "multiprocessing" in sys.modules:
-        import multiprocessing
-
-        for child in multiprocessing.active_children():
-            child.kill()
-            child.join()
+    for number in list(_descendants(os.getpid())):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _descendants(number: int) -> Iterator[int]:
+    """Find the processes that one has started, and those that they have."""
+    for listed in Path(f"/proc/{number}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for child in map(int, listed.read_text().split()):
+                yield child
+                yield from _descendants(child)
 
 
 def run(arguments: list[str] | None = None) -> int:

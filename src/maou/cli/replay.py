@@ -32,7 +32,7 @@ def command(**values: Any) -> int:
     result = replay(config)
     text = json.dumps(result.to_json(), indent=2)
     if config.json == Path("-"):
-        console.say(text)
+        console.say_json(text)
     else:
         _show(result)
     if config.json not in (None, Path("-")):
