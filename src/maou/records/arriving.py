@@ -69,7 +69,7 @@ class Area:
     def __init__(self, folder: Path) -> None:
         """Map what tells how far the files are."""
         self.folder = folder
-        objects = np.load(folder / OBJECTS)
+        objects = np.load(folder / OBJECTS, allow_pickle=False)
         names = [name.decode() for name in objects["name"].tolist()]
         self.numbers = {name: number for number, name in enumerate(names)}
         self.names = names
@@ -144,7 +144,7 @@ class Area:
 
 
 def _shared(path: Path) -> npt.NDArray[Any]:
-    found: npt.NDArray[Any] = np.load(path, mmap_mode="r+")
+    found: npt.NDArray[Any] = np.load(path, mmap_mode="r+", allow_pickle=False)
     return found.view(np.ndarray)
 
 

@@ -145,7 +145,7 @@ def _leave(cache: Cache, folder: Path, users: BinaryIO, owner: BinaryIO) -> None
     with contextlib.suppress(OSError), cache.try_lock("cache") as free:
         if not free:
             return
-        objects = np.load(folder / arriving.OBJECTS)
+        objects = np.load(folder / arriving.OBJECTS, allow_pickle=False)
         named = zip(objects["name"].tolist(), objects["size"].tolist(), strict=True)
         if all(cache.has(name.decode(), size) for name, size in named):
             cache.clear(folder)

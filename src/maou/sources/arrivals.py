@@ -8,13 +8,14 @@ the other ends.
 import contextlib
 import json
 import os
-import pickle
 import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from maou.sources.fetch import Retries, entry_of
 from maou.sources.object_store import ObjectStore, RemoteObject
 from maou.sources.schedule import Pieces
 
+_MAIN = "from maou.sources.fetching import main; main()"
 _LOOK = 0.02
 _LOOK_FOR_OWNER = 0.1
 
@@ -146,6 +148,7 @@ class _Line:
         self._shared, self._setup = shared, setup
         self._lock, self._closed = threading.Lock(), False
         self._process: subprocess.Popen[bytes] | None = None
+        self._messages: Connection | None = None
         self.uses: Iterator[Pieces] = iter(())
         self.told = threading.Event()
 
@@ -192,7 +195,7 @@ class _Line:
                 if self._closed:
                     return None
                 if self._shared.own():
-                    self._process = _start()
+                    self._process, self._messages = _start()
                     return self._process
             while self.told.is_set() and len(asked) <= asked.get(state[PLACE], 0) + 1:
                 use = next(self.uses, None)
@@ -204,10 +207,8 @@ class _Line:
             time.sleep(_LOOK_FOR_OWNER)
 
     def _send(self, message: object) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        pickle.dump(message, self._process.stdin)
-        self._process.stdin.flush()
+        assert self._messages is not None
+        self._messages.send(message)
 
     def _fail(self, message: str) -> None:
         """Note the failure for all readers, unless the process has noted its own."""
@@ -229,12 +230,16 @@ def _pieces(area: Area, uses: Iterator[Use]) -> Iterator[Pieces]:
             yield Pieces(use.place, np.unique(np.concatenate(numbers)))
 
 
-def _start() -> "subprocess.Popen[bytes]":
+def _start() -> "tuple[subprocess.Popen[bytes], Connection]":
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen(
-        [sys.executable, "-c", "from maou.sources.fetching import main; main()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    )
+    there, here = Pipe(duplex=False)
+    with there:
+        process = subprocess.Popen(  # noqa: S603 - this very program
+            [sys.executable, "-c", _MAIN, str(there.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=[there.fileno()],
+        )
+    return process, here

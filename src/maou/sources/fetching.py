@@ -8,11 +8,11 @@ fetched again; if any that were wrong have been read by then, the run ends.
 import contextlib
 import json
 import os
-import pickle
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -39,25 +39,28 @@ _LOOK = 0.01
 
 
 def main() -> None:
-    """Fetch what the run that started this process tells on its standard input.
+    """Fetch what the run that started this process tells through a pipe.
 
     A signal to the group of processes is the run's affair; when that ends, this does.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    setup = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the process that started us
+    messages = Connection(int(sys.argv[1]), writable=False)
+    setup = messages.recv()
     work = Work(setup)
-    threading.Thread(target=_listen, args=(work.schedule,), daemon=True).start()
+    listen = threading.Thread(target=_listen, args=(work.schedule, messages))
+    listen.daemon = True
+    listen.start()
     work.run(setup["workers"])
     os._exit(work.failed)  # the other thread still listens
 
 
-def _listen(schedule: Schedule) -> None:
+def _listen(schedule: Schedule, messages: Connection) -> None:
     try:
-        while (use := pickle.load(sys.stdin.buffer)) is not None:  # noqa: S301 - as above
+        while (use := messages.recv()) is not None:
             schedule.add(use)
         schedule.end()
-        sys.stdin.buffer.read()
+        messages.recv()
     except EOFError:
         pass
     os._exit(0)  # the run is gone
