@@ -312,8 +312,12 @@ def test_a_store_that_hangs_stops_nobody(store, config, tmp_path, monkeypatch):
 @pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
 def test_a_second_signal_ends_the_wait(store, saved, config, tmp_path):
     go = threading.Event()
-    store.proxy.always_write = Fault(before=lambda: go.wait(30))
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    def hang() -> None:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        go.wait(30)
+
+    store.proxy.always_write = Fault(before=hang)
     with pytest.raises(KeyboardInterrupt):
         saved.publish(config)
     assert not go.is_set()

@@ -237,7 +237,8 @@ def _latest_run(model_dir: Path) -> Path:
         for path in (run / RUN_SETTINGS_FILE, *checkpoints_of(run)):
             with contextlib.suppress(FileNotFoundError):
                 begun[run] = max(begun.get(run, 0), path.stat().st_mtime_ns)
-    return max(begun, key=lambda run: begun[run], default=model_dir)
+    # Of two within one tick of the file system's clock, the one of the later name.
+    return max(begun, key=lambda run: (begun[run], run.name), default=model_dir)
 
 
 def run_folder_of(folder: Path) -> Path:
