@@ -40,9 +40,8 @@ $(BIGQUERY_READY): tests/bigquery-constraints.txt
 sample: $(READY)
 	$(BIN)/python samples/run.py
 
-# Many tests wait for a process or a server: three share two cores well.
 test: $(READY) $(BIGQUERY_READY)
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 chaos: $(READY)
 	$(BIN)/python tests/chaos.py --rounds 300

@@ -102,7 +102,7 @@ def test_an_error_stands_below_the_bars_place(shard, tmp_path):
     more = ("--epoch", "1000", "--learning-ratio", "1e30", "--optimizer", "sgd")
     run = OnTerminal(learn(shard, *more), tmp_path)
     assert run.end() == 1
-    assert "Error: the loss is not finite" in run.text
+    assert "the loss is not finite" in run.text
     assert run.text.count(HIDE) == run.text.count(SHOW)
     assert run.text.rfind(SHOW) < run.text.index("Error: ")
 

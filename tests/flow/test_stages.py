@@ -207,7 +207,8 @@ def test_a_stage_alone_equals_that_stage_of_all(runs, data, learn, capfd):
         *("--batch-size", "50", "--stage1-learning-rate", "0.05"),
     )
     assert alone.code == 0
-    assert {path.name for path in alone.folder.iterdir()} == {"run.toml", "stage1"}
+    left = {path.name for path in alone.folder.iterdir()}
+    assert left == {"run.lock", "run.toml", "stage1"}
     assert not (alone.folder / "best").exists()
     assert _distance(alone.tensors("stage1"), runs[0].tensors("stage1")) == 0.0
 

@@ -61,6 +61,9 @@ def plain_errors(where: str) -> Iterator[None]:
             f"{where}: no usable Google credentials ({_name(error)}): there are none, "
             f"or they have expired. {LOGIN}"
         ) from None
+    except AttributeError:
+        # The SDK takes an error's answer for the one that BigQuery's own servers give.
+        raise TransientError("an answer that is not BigQuery's") from None
     except ValueError as error:
         raise RemoteError(
             f"{where}: Google's SDK cannot send the request ({_name(error)}); check "
