@@ -72,12 +72,13 @@ def cloud_server(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture
-def store(cloud_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def store(cloud_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Reach that store by the environment alone, with nothing counted yet."""
     for name, value in cloud_server.environment().items():
         monkeypatch.setenv(name, value)
     cloud_server.proxy.reset()
-    return cloud_server
+    yield cloud_server
+    cloud_server.proxy.reset()  # no fault is left for a fixture of the next test
 
 
 @pytest.fixture(scope="session")
@@ -91,9 +92,10 @@ def bigquery_server() -> Iterator[Any]:
 
 
 @pytest.fixture
-def bigquery(bigquery_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def bigquery(bigquery_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Reach that server by the environment alone, with nothing counted yet."""
     for name, value in bigquery_server.environment().items():
         monkeypatch.setenv(name, value)
     bigquery_server.reset()
-    return bigquery_server
+    yield bigquery_server
+    bigquery_server.reset()

@@ -65,11 +65,12 @@ def _has_nothing_half_done(cache: Path) -> bool:
         Fault(status=503),
         Fault(status=429),
         _refusal(403, "rateLimitExceeded"),
+        Fault(status=403, body=b'{"error": "from a proxy"}'),
         Fault(kind="reset"),
         Fault(kind="truncate"),
         Fault(kind="slow"),
     ],
-    ids=["500", "503", "429", "rate", "reset", "truncate", "slow"],
+    ids=["500", "503", "429", "rate", "proxy", "reset", "truncate", "slow"],
 )
 def test_requests_are_repeated(table, bigquery, tmp_path, rows, by_pages, fault):
     bigquery.proxy.on_list[:] = [fault]  # what the table is

@@ -66,6 +66,7 @@ def _plant(server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
         monkeypatch.setenv(f"{scheme}_proxy", proxy)
         monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy)
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("no_grpc_proxy", "127.0.0.1")  # gRPC knows no asterisk
     monkeypatch.setenv("GOOGLE_SDK_PYTHON_LOGGING_SCOPE", "google")
     basic = base64.b64encode(USER_INFO[:-1].encode()).decode()
     return {"canary", basic, *pem.split("\n")[1:-2]}
@@ -199,7 +200,8 @@ def test_no_table_shows_a_secret(
     _, words = _commands(tmp_path, "none")[1]
     assert run([*words, *table]) == 0
     bigquery.proxy.reset()
-    bigquery.proxy.on_list[:] = [Fault(status=403, body=b'{"error": "canary"}')] * 3
+    refused = json.dumps({"error": {"code": 403, "message": "canary"}}).encode()
+    bigquery.proxy.on_list[:] = [Fault(status=403, body=refused)] * 3
     assert run([*words, *table]) == 1
     written = capfd.readouterr()
     text = said.getvalue() + written.out + written.err

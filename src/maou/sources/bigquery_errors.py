@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
@@ -61,8 +62,10 @@ def plain_errors(where: str) -> Iterator[None]:
             f"{where}: no usable Google credentials ({_name(error)}): there are none, "
             f"or they have expired. {LOGIN}"
         ) from None
-    except AttributeError:
-        # The SDK takes an error's answer for the one that BigQuery's own servers give.
+    except AttributeError as error:
+        if not _is_within_the_sdk(error):
+            raise
+        # It takes any server's answer for one of BigQuery's.
         raise TransientError("an answer that is not BigQuery's") from None
     except ValueError as error:
         raise RemoteError(
@@ -73,6 +76,11 @@ def plain_errors(where: str) -> Iterator[None]:
 
 def _name(error: BaseException) -> str:
     return type(error).__name__
+
+
+def _is_within_the_sdk(error: BaseException) -> bool:
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return str(frames[-1][0].f_globals.get("__name__")).startswith("google.")
 
 
 def _fail(where: str, error: Any) -> NoReturn:
