@@ -50,7 +50,7 @@ def data(tmp_path_factory, selfplay_rows) -> Path:
     """Three hcpe shards, preprocess records of them, and both stages' records."""
     root = tmp_path_factory.mktemp("resume")
     (root / "hcpe").mkdir()
-    for number, count in enumerate((210, 190, 230)):
+    for number, count in enumerate((106, 94, 115)):
         begin = 5000 * number
         rows = selfplay_rows[begin : begin + count]
         (root / "hcpe" / f"{number}.hcpe").write_bytes(rows.tobytes())
@@ -81,10 +81,10 @@ def _config(root: Path, kind: str, **changed: object) -> RunConfig:
         "stage1": StageConfig(stage="1", stage1_threshold=1.0, stage1_max_epochs=3),
         "stage2": StageConfig(stage="2", stage2_threshold=1.0, stage2_max_epochs=3),
     }
-    batch_size = 300 if kind == "stage1" else 130
+    batch_size = 300 if kind == "stage1" else 65
     config = RunConfig(
         source=sources.get(kind, SourceConfig(input_path=root / "hcpe")),
-        data=DataConfig(batch_size=batch_size, mirror_probability=0.3, shuffle_rows=99),
+        data=DataConfig(batch_size=batch_size, mirror_probability=0.3, shuffle_rows=49),
         model=ModelConfig(**model),
         train=TrainConfig(
             epochs=EPOCHS, gradient_accumulation_steps=2, early_stopping_patience=2
@@ -229,7 +229,7 @@ def test_overflows_and_skipped_spikes(data, tmp_path):
     train = {"epochs": 1, "gradient_accumulation_steps": 1}
     config = _config(
         *(data, "hcpe"),
-        data={"batch_size": 10},
+        data={"batch_size": 5},
         train={**train, "precision": "fp16", "skip_loss_spikes": 1.01},
         loss={"policy_loss_ratio": 100.0},
         optim={"learning_rate": 0.1, "lr_scheduler": "none"},

@@ -94,6 +94,7 @@ def test_a_folder_of_them_trains(
 ) -> None:
     source = ["--input-path", str(shards[form])]
     small = ["--resnet-blocks", "1", "--resnet-channels", "8", "--gpu", "cpu"]
+    small += ["--no-export-onnx"]
     folders = ["--log-dir", str(tmp_path / "logs"), "--model-dir", str(tmp_path / "m")]
     assert run(["learn-model", *source, "--epoch", "1", *small, *folders]) == 0
     said = capsys.readouterr().err

@@ -78,13 +78,13 @@ def test_workers_and_mirroring_change_nothing_but_what_they_should(tmp_path, fol
     helped = _learn(
         tmp_path / "2",
         shards,
-        *(*flags, "--shuffle-rows", "300", "--dataloader-workers", "2"),
+        *(*flags, "--shuffle-rows", "300", "--dataloader-workers", "1"),
     )
     joined = _learn(
         tmp_path / "3", shards, *flags, "--no-streaming", "--input-cache-mode", "memory"
     )
     apart = _learn(
-        tmp_path / "4", shards, *flags, "--no-streaming", "--dataloader-workers", "2"
+        tmp_path / "4", shards, *flags, "--no-streaming", "--dataloader-workers", "1"
     )
     assert _weights(alone) == _weights(helped)
     assert _weights(joined) == _weights(apart)

@@ -21,7 +21,7 @@ from maou.sources.stores import STORES
 
 TINY = (
     *("--gpu", "cpu", "--resnet-blocks", "1", "--resnet-channels", "8"),
-    *("--epoch", "1", "--batch-size", "50"),
+    *("--epoch", "1", "--batch-size", "50", "--no-export-onnx"),
 )
 SHARDS = ("b/2.hcpe", "a.hcpe", "b/10.hcpe", "é x.hcpe", "Z.hcpe")
 
