@@ -89,6 +89,7 @@ class S3Store(Store):
 
     def __init__(self) -> None:
         os.environ.setdefault("MOTO_S3_DEFAULT_MAX_KEYS", "1000")
+        os.environ.setdefault("S3_UPLOAD_PART_MIN_SIZE", "256")
         from moto.server import ThreadedMotoServer
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -115,6 +116,20 @@ class S3Store(Store):
 
     def put(self, key: str, data: bytes) -> None:
         self._send("PUT", f"/{BUCKET}/{urllib.parse.quote(key)}", data)
+
+    def put_in_parts(self, key: str, parts: list[bytes]) -> None:
+        """Write one object as programs do that send large ones."""
+        import boto3
+
+        client = boto3.client("s3", endpoint_url=f"http://{self.proxy.upstream}")
+        about = {"Bucket": BUCKET, "Key": key}
+        about["UploadId"] = client.create_multipart_upload(**about)["UploadId"]
+        tags = [
+            client.upload_part(**about, PartNumber=number, Body=part)["ETag"]
+            for number, part in enumerate(parts, 1)
+        ]
+        sent = [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(tags, 1)]
+        client.complete_multipart_upload(**about, MultipartUpload={"Parts": sent})
 
     def objects(self, prefix: str) -> dict[str, bytes]:
         from moto.core import DEFAULT_ACCOUNT_ID

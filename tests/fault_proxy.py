@@ -203,7 +203,8 @@ class FaultProxy:
         for name, value in answer.getheaders():
             if name.lower() not in skipped:
                 handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(body)))
+        size = answer.headers["Content-Length"] if handler.command == "HEAD" else None
+        handler.send_header("Content-Length", size or str(len(body)))
         handler.end_headers()
         kind = fault.kind if not is_write or fault.kind == "slow" else ""
         self._send(handler, body, kind)

@@ -83,6 +83,41 @@ def test_what_stays_is_one_error(store, data, tmp_path, fault, says):
     assert len(store.proxy.reads) == 1, "what was fetched before is kept"
 
 
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
+def test_an_object_that_was_uploaded_in_parts_is_verified(
+    store, tmp_path, selfplay_rows
+):
+    """Its ETag hashes the parts' hashes; one request tells how large these are."""
+    rows = selfplay_rows[:ROWS].tobytes()
+    parts = [rows[:60_000], rows[60_000:120_000], rows[120_000:]]
+    store.put_in_parts(f"sets/{tmp_path.name}/0.hcpe", parts)
+    store.proxy.reset()
+    store.proxy.faults.append(Fault(kind="flip"))
+    shards = store.open(tmp_path.name, tmp_path / "cache")
+    assert _contents(shards) == [rows]
+    methods = [request.method for request in store.proxy.requests]
+    assert methods == ["GET", "GET", "HEAD", "GET"]
+    store.proxy.always = Fault(kind="flip")
+    with pytest.raises(RemoteError, match="md5 checksum does not match"):
+        store.open(tmp_path.name, tmp_path / "another")
+
+
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
+@pytest.mark.parametrize("told", ["other parts", "nothing"])
+def test_of_parts_that_nobody_knows_the_size_is_what_counts(
+    store, tmp_path, selfplay_rows, told
+):
+    rows = selfplay_rows[:ROWS].tobytes()
+    first = 1000 if told == "other parts" else 100_000
+    store.put_in_parts(f"sets/{tmp_path.name}/0.hcpe", [rows[:first], rows[first:]])
+    store.proxy.reset()
+    if told == "nothing":
+        store.proxy.on_list += [Fault(), Fault(status=501)]
+    shards = store.open(tmp_path.name, tmp_path / "cache")
+    assert _contents(shards) == [rows]
+    assert [request.method for request in store.proxy.requests][-1] == "HEAD"
+
+
 def test_an_endless_reset_gives_up(store, data, tmp_path):
     store.proxy.always = Fault(status=500)
     with pytest.raises(RemoteError, match=f"failed {QUICK.attempts} times"):

@@ -8,10 +8,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
+from bigquery_server import DATASET
+from bigquery_tables import hcpe_table
 from maou.checkpoint.config import CheckpointConfig
 from maou.checkpoint.hook import CheckpointHook
 from maou.checkpoint.resume import find_resume_point, restore
@@ -20,8 +23,9 @@ from maou.config import RunConfig
 from maou.data.config import DataConfig
 from maou.model.config import ModelConfig
 from maou.optim.config import SCHEDULES
-from maou.prepared import Prepared, prepare_stages
+from maou.prepared import Prepared, fetch_as_needed, prepare_stages
 from maou.settings import as_plain
+from maou.sources.bigquery_schema import HCPE_COLUMNS
 from maou.sources.config import SourceConfig, StageSourceConfig
 from maou.stages import stages_of
 from maou.train.config import StageConfig, TrainConfig
@@ -105,7 +109,9 @@ def _config(root: Path, kind: str, **changed: object) -> RunConfig:
 
 def _prepare(config: RunConfig) -> Prepared:
     compute = resolve_compute("cpu", config.train.precision)
-    return prepare_stages(stages_of(config), compute)[0]
+    prepared = prepare_stages(stages_of(config), compute, early=True)
+    fetch_as_needed(prepared, None)
+    return prepared[0]
 
 
 def _fresh(prepared: Prepared) -> TrainState:
@@ -193,6 +199,31 @@ def _check_every_cut(
 def test_every_step_of_every_kind(data, tmp_path, kind, streaming):
     config = _config(data, kind, data={"streaming": streaming})
     _check_every_cut(_prepare(config), tmp_path)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_every_step_of_a_bucket(data, store, tmp_path, streaming):
+    """Of shards that arrive while the first epoch is trained, when it is streamed."""
+    store.upload(data / "hcpe", tmp_path.name)
+    source = store.source(tmp_path.name, tmp_path / "cache")
+    config = _config(data, "hcpe", data={"streaming": streaming})
+    prepared = _prepare(dataclasses.replace(config, source=source))
+    assert (prepared.data.shards.arriving is not None) is streaming
+    _check_every_cut(prepared, tmp_path)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_every_step_of_a_table(data, bigquery, tmp_path, streaming):
+    name = f"resume_{streaming}"
+    bigquery.create(name, HCPE_COLUMNS[:6])
+    for path in sorted((data / "hcpe").iterdir()):
+        rows = np.fromfile(path, dtype=np.uint8).reshape(-1, 38)
+        bigquery.append(name, hcpe_table(rows))
+    source = SourceConfig(
+        input_dataset_id=DATASET, input_table_name=name, input_batch_size=120
+    )
+    config = _config(data, "hcpe", data={"streaming": streaming})
+    _check_every_cut(_prepare(dataclasses.replace(config, source=source)), tmp_path)
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULES)

@@ -5,6 +5,7 @@ shared files, instance role; AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL for other s
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,6 +59,7 @@ class S3DataSource:
         )
         with plain_errors(f"s3://{bucket}", self.purpose):
             self._client: Any = boto3.session.Session().client("s3", config=config)
+        self._parts: dict[str, int] = {}  # sizes, by ETag
 
     def url(self, key: str) -> str:
         """Name an object for messages."""
@@ -98,7 +100,35 @@ class S3DataSource:
         encrypted = answer.get("ServerSideEncryption", "").startswith("aws:")
         if encrypted or answer.get("SSECustomerAlgorithm"):
             return None  # then the ETag is no MD5
-        return md5_of_hex(answer["ETag"].strip('"'))
+        digest, _, parts = answer["ETag"].strip('"').partition("-")
+        checksum = md5_of_hex(digest)
+        if checksum is None or not parts:
+            return checksum
+        part = self._part_of(item)
+        fits = part and parts == str(-(-item.size // part))
+        return dataclasses.replace(checksum, part=part) if fits else None
+
+    def _part_of(self, item: RemoteObject) -> int:
+        """Give the size of the first part of an object that was uploaded in parts.
+
+        The others are as large with all uploaders that we know, and the last is what
+        is left. 0 where the store does not tell it.
+        """
+        from botocore.exceptions import ClientError
+
+        if item.version not in self._parts:
+            with plain_errors(self.url(item.key), self.purpose, reading=True):
+                try:
+                    answer = self._client.head_object(
+                        Bucket=self.bucket, Key=item.key, PartNumber=1
+                    )
+                    self._parts[item.version] = int(answer["ContentLength"])
+                except ClientError as error:
+                    status: Any = error.response.get("ResponseMetadata", {})
+                    if status.get("HTTPStatusCode") not in {400, 416, 501}:
+                        raise
+                    self._parts[item.version] = 0
+        return self._parts[item.version]
 
 
 @contextlib.contextmanager
