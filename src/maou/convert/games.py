@@ -5,6 +5,7 @@ find moves that the parser would pass over in silence, and to name the true reas
 the move where a game cannot be converted.
 """
 
+import faulthandler
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -152,7 +153,9 @@ def survives(parse: Callable[[str], object], text: str) -> bool:
     pid = os.fork()
     if pid == 0:
         try:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Rust tells of it at length
+            # Rust tells of it at length, and so does Python where that is asked for.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            faulthandler.disable()
             guarded(parse, text)
         finally:
             os._exit(0)
