@@ -12,8 +12,8 @@ from bigquery_tables import hcpe_table
 from maou.cli.main import run
 from maou.convert import engine_bigquery
 from maou.convert.config_preprocess import PreProcessConfig
-from maou.convert.engine_threads import Report
 from maou.convert.preprocess import pre_process
+from maou.convert.preprocess_state import Report
 from maou.records.keys import keyed_hash
 from maou.records.split import split_key
 from maou.sources.bigquery_adding import BigQueryAddingUp

@@ -18,8 +18,8 @@ import pytest
 from maou.cli.main import run
 from maou.convert import engine_ray, preprocess_input
 from maou.convert.config_preprocess import PreProcessConfig
-from maou.convert.engine_threads import Report
 from maou.convert.preprocess import pre_process
+from maou.convert.preprocess_state import Report
 
 ROWS = 30_000
 ALL_SPILLED = 0.599  # of all work

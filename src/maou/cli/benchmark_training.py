@@ -16,7 +16,7 @@ from maou.instruments.config import TrainingBenchmarkConfig
 from maou.settings import settings_of
 
 if TYPE_CHECKING:  # the instrument imports torch; help texts must not
-    from maou.instruments.training import Case, Speed, TrainingBenchmark
+    from maou.instruments.speeds import Case, Speed, TrainingBenchmark
 
 _WITHOUT_EFFECT = frozenset(
     (

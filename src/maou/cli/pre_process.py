@@ -34,8 +34,8 @@ def command(**values: Any) -> None:
     require_one_output(publish, table=loading.is_wanted)
     loading.require_room()
     # Imported after the options are checked: numba is not needed to help.
-    from maou.convert.engine_threads import Report
     from maou.convert.preprocess import pre_process
+    from maou.convert.preprocess_state import Report
 
     def tell(report: Report) -> None:
         rows = sum(report.state.rows)

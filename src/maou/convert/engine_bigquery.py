@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from maou.convert.config_preprocess import PreProcessConfig
-from maou.convert.engine_threads import Report, ThreadsEngine
+from maou.convert.engine_threads import ThreadsEngine
 from maou.convert.memory import resident_bytes
 from maou.convert.preprocess_input import Input
-from maou.convert.preprocess_state import State, save_json
+from maou.convert.preprocess_state import Report, State, save_json
 from maou.convert.spill import TOO_MANY, WORDS, Entries, combined, ids_of, write_run
 from maou.errors import DataError
 from maou.records.preprocess import MAX_COUNT

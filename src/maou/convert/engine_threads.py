@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +21,7 @@ from maou.convert.memory import resident_bytes, return_freed_memory
 from maou.convert.merging import Merge, Ranges, plan_merges, sliced
 from maou.convert.pool import available_cores
 from maou.convert.preprocess_input import Input, Task
-from maou.convert.preprocess_state import PHASES, SIDES, State, save_json
+from maou.convert.preprocess_state import PHASES, SIDES, Report, State, save_json
 from maou.convert.spill import (
     MERGE_BYTES,
     Grouped,
@@ -61,29 +60,6 @@ _START = bytes.fromhex(
 _COUNTED = ("positions", "moves", "excluded_positions", "excluded_rows")
 
 _SHARES = {"split": 0.05, "spill": 0.55, "merge": 0.3, "write": 0.1}
-
-
-@dataclass(frozen=True)
-class Report:
-    """How far the work is, or what came of it.
-
-    Attributes:
-        state: what is finished.
-        phase: what is being done.
-        fraction: share of all work that is done.
-        seconds: how long this run has taken.
-        resumed: whether an earlier run had done a part.
-        worked: whether there was anything left to do.
-        threads: how many threads work.
-    """
-
-    state: State
-    phase: str
-    fraction: float
-    seconds: float
-    resumed: bool
-    worked: bool
-    threads: int
 
 
 class Cut(NamedTuple):

@@ -16,9 +16,9 @@ engine that does the phases.
 from collections.abc import Callable
 
 from maou.convert.config_preprocess import BIGQUERY, RAY, PreProcessConfig
-from maou.convert.engine_threads import SPILLED, Report, ThreadsEngine
+from maou.convert.engine_threads import SPILLED, ThreadsEngine
 from maou.convert.preprocess_input import Input
-from maou.convert.preprocess_state import SIDES, begin_or_resume
+from maou.convert.preprocess_state import SIDES, Report, begin_or_resume
 from maou.convert.progress import require_no_links, require_sizes, sole_use
 
 

@@ -62,6 +62,29 @@ class State:
         )
 
 
+@dataclass(frozen=True)
+class Report:
+    """How far the work is, or what came of it.
+
+    Attributes:
+        state: what is finished.
+        phase: what is being done.
+        fraction: share of all work that is done.
+        seconds: how long this run has taken.
+        resumed: whether an earlier run had done a part.
+        worked: whether there was anything left to do.
+        threads: how many threads work.
+    """
+
+    state: State
+    phase: str
+    fraction: float
+    seconds: float
+    resumed: bool
+    worked: bool
+    threads: int
+
+
 def save_json(path: Path, plain: dict[str, Any]) -> None:
     """Write a JSON file, all of it or nothing."""
     with atomic_write(path) as stream:
