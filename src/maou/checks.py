@@ -4,9 +4,13 @@ A contradiction is an error. A setting that was changed and would have no effect
 named in a warning, so that nobody waits for an effect that never comes.
 """
 
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
 from maou.config import RUN_SETTINGS, RunConfig
 from maou.errors import ConfigError
-from maou.settings import ChangedSetting, changed_in, settings_of
+from maou.settings import BoundSetting, ChangedSetting, changed_in, settings_of
 from maou.sources.choosing import check_choice, idle_settings
 from maou.sources.config import HCPE, HCPE_SUFFIXES
 
@@ -76,19 +80,40 @@ def check_resumed(saved: RunConfig, config: RunConfig) -> None:
     Raises:
         ConfigError: settings contradict; the message shows each with both values.
     """
-    differing = []
-    for package, cls in RUN_SETTINGS.items():
-        for bound in settings_of(cls):
-            old = getattr(getattr(saved, package), bound.name)
-            new = getattr(getattr(config, package), bound.name)
-            if old != new and bound.name not in _SAFE_TO_CHANGE:
-                differing.append(f"{bound.flag} {new} (the run has {old})")
+    differing = [
+        f"{bound.flag} {new} (the run has {old})"
+        for bound, old, new in _differing(saved, config)
+        if bound.name not in _SAFE_TO_CHANGE
+    ]
     if differing:
         raise ConfigError(
             f"--resume-from: {'; '.join(differing)}. A run goes on with its own "
             "settings: leave these flags out, or start a new run with "
             "--resume-backbone-from and the head flags"
         )
+
+
+def changed_flags(saved: RunConfig, config: RunConfig) -> str:
+    """Give the flags that make one configuration of the other, for a command line."""
+    words: list[str] = []
+    for bound, _, new in _differing(saved, config):
+        if bound.kind is bool:
+            words.append(bound.flag if new else f"--no-{bound.flag.removeprefix('--')}")
+        elif new is not None:
+            for value in new if bound.multiple else (new,):
+                words += [bound.flag, shlex.quote(str(value))]
+    return " ".join(words)
+
+
+def _differing(
+    saved: RunConfig, config: RunConfig
+) -> Iterator[tuple[BoundSetting, Any, Any]]:
+    for package, cls in RUN_SETTINGS.items():
+        for bound in settings_of(cls):
+            old = getattr(getattr(saved, package), bound.name)
+            new = getattr(getattr(config, package), bound.name)
+            if old != new:
+                yield bound, old, new
 
 
 def warnings_for(config: RunConfig, *, streaming: bool, on_cuda: bool) -> list[str]:

@@ -16,11 +16,14 @@ from maou.checkpoint.resume import (
     ResumePoint,
     go_on_from,
     resume_command,
-    run_folder_of,
 )
 from maou.checkpoint.warm_start import fill_part
 from maou.checks import check_sources
-from maou.config import RunConfig, names_only, with_names_only
+from maou.config import (
+    RunConfig,
+    names_only,
+    with_names_only,
+)
 from maou.config_file import write_config
 from maou.data.pipeline import TrainingData
 from maou.errors import (
@@ -49,6 +52,7 @@ from maou.train.hooks import Hook
 from maou.train.interrupts import Interrupts
 from maou.train.state import TrainState
 from maou.train.task import Metrics
+from maou.way_on import WayOn, way_on_of
 
 VERIFIED_POSITIONS = 256
 """Validation positions on which the exported model is compared with the network."""
@@ -95,6 +99,8 @@ def learn(
             folders = RunFolders(config.logs.log_dir / name, resume.run_folder)
             if not dry_run:
                 held.enter_context(folders.locked(reporter))
+                way_on = way_on_of(resume, config, allow_changed_data)
+                held.enter_context(way_on.told())
         waiting = prepare_stages(
             stages,
             compute,
@@ -117,6 +123,9 @@ def learn(
             held.enter_context(folders.locked(reporter))
         if resume is None or resume.folder is None:
             folders.write_settings(config)
+        if resume is None:
+            way_on = WayOn(folders.models)
+            held.enter_context(way_on.told())
         uploads = held.enter_context(
             publishing(
                 config.publish,
@@ -126,7 +135,7 @@ def learn(
                 reporter,
             )
         )
-        return _run_stages(waiting, folders, reporter, resume, uploads)
+        return _run_stages(waiting, folders, reporter, resume, uploads, way_on)
 
 
 def _run_stages(
@@ -135,36 +144,30 @@ def _run_stages(
     reporter: Reporter,
     resume: ResumePoint | None,
     uploads: Uploads,
+    way_on: WayOn,
 ) -> Summary | None:
     """Run the stages in order, the first from where it was left."""
     summary = None
-    try:
-        while waiting:
-            prepared = waiting.pop(0)  # let go of it, with its rows, when it is done
-            if summary is not None:
-                fill_part(prepared.network, "backbone", summary.checkpoint)
-            state = prepared.state()
-            if resume is not None and resume.folder is not None:
-                kept = prepared.stage.config.checkpoint.kept
-                metrics = prepared.trainer.task.metrics
-                with explained(resume.run_folder, GO_ON_AGAIN):
-                    notes = go_on_from(resume, state, metrics, kept)
-                for note in notes:
-                    reporter.note(note)
-                prepared.trainer.take_place(
-                    state, same_data=_same_data(resume, prepared.data)
-                )
-            resume = None
-            places = folders.of_stage(prepared.stage)
-            summary = _run(prepared, state, places, reporter, uploads)
-            reporter.finished(summary)
-            _require_goal(prepared.stage, summary)
-    except Interrupted as signal:
-        if signal.is_explained:
-            raise
-        command = resume_command(folders.models)
-        message = f"Interrupted. Go on with\n  {command}"
-        raise Interrupted(signal.number, message) from signal
+    while waiting:
+        prepared = waiting.pop(0)  # let go of it, with its rows, when it is done
+        if summary is not None:
+            fill_part(prepared.network, "backbone", summary.checkpoint)
+        state = prepared.state()
+        if resume is not None and resume.folder is not None:
+            kept = prepared.stage.config.checkpoint.kept
+            metrics = prepared.trainer.task.metrics
+            with explained(resume.run_folder, GO_ON_AGAIN):
+                notes = go_on_from(resume, state, metrics, kept)
+            for note in notes:
+                reporter.note(note)
+            prepared.trainer.take_place(
+                state, same_data=_same_data(resume, prepared.data)
+            )
+        resume = None
+        places = folders.of_stage(prepared.stage)
+        summary = _run(prepared, state, places, reporter, uploads, way_on)
+        reporter.finished(summary)
+        _require_goal(prepared.stage, summary)
     return summary
 
 
@@ -193,6 +196,7 @@ def _run(
     folders: RunFolders,
     reporter: Reporter,
     uploads: Uploads,
+    way_on: WayOn,
 ) -> Summary:
     """Train one stage to its end, from wherever its state is."""
     stage, trainer = prepared.stage, prepared.trainer
@@ -202,9 +206,12 @@ def _run(
         settings = json.dumps(names_only(record), indent=2)
         board = TensorBoard(folders.logs, settings, state, reporter.note)
         file = MetricsFile(folders.logs / METRICS_FILE, state, reporter.note)
-    checkpoints = CheckpointHook(
-        folders.models, record, config.checkpoint, uploads.checkpoint
-    )
+
+    def saved(folder: Path) -> None:
+        way_on.saved()
+        uploads.checkpoint(folder)
+
+    checkpoints = CheckpointHook(folders.models, record, config.checkpoint, saved)
     hooks: list[Hook] = [
         HealthHook(
             trainer.task.columns,
@@ -225,7 +232,7 @@ def _run(
             if prepared.data.shards.arriving is not None:  # or some are not verified
                 prepared.data.shards.arriving.finish(reporter.note)
     except Interrupted as signal:
-        raise Interrupted(signal.number, _kept(state, checkpoints)) from signal
+        raise Interrupted(signal.number, _kept(state, checkpoints, way_on)) from signal
     except BrokenStepError as broken:
         with trainer.interrupts.deferred():
             message = explain(broken, folders.models, state, record, trainer.compute)
@@ -233,7 +240,7 @@ def _run(
     except WrongBytesError:
         raise
     except RemoteError as error:
-        raise RemoteError(f"{error}. {_kept(state, checkpoints)}") from error
+        raise RemoteError(f"{error}. {_kept(state, checkpoints, way_on)}") from error
     assert state.before is not None
     exports = stage.number == 3 and config.export.export_onnx
     return Summary(
@@ -249,14 +256,14 @@ def _run(
     )
 
 
-def _kept(state: TrainState, checkpoints: CheckpointHook) -> str:
+def _kept(state: TrainState, checkpoints: CheckpointHook, way_on: WayOn) -> str:
     """Save what was cut off; say how to go on."""
     if state.before is None:
         return ""  # as if the stage had not begun
     folder = checkpoints.save(state, frozenset())
     return (
         f"Interrupted after step {state.step:,}, saved as {folder}. Go on with\n"
-        f"  {resume_command(run_folder_of(folder))}"
+        f"  {way_on.command}"
     )
 
 

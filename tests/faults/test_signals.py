@@ -68,6 +68,28 @@ def test_reading_the_data(processes, run, number, code):
     assert not list(run.iterdir())
 
 
+def test_the_command_repeats_what_was_changed(processes, run):
+    """Until a checkpoint has it: the settings there are those of before."""
+    code, text = processes.run(run, learn=SHORT)
+    assert code == 0, text
+    changed = ("--epoch", "3", "--log-dir", "other logs", "--pin-memory")
+    (folder,) = run.glob("m/*")
+    last = (folder / "last").readlink()
+    command = f"maou learn-model --resume-from {folder.relative_to(run)}"
+    repeated = f"{command}/{last} --pin-memory --epoch 3 --log-dir 'other logs'"
+    for rule in (
+        signalled(INT, WRITE, needle="training  "),  # the plan
+        signalled(INT, CREATE, "/events.out"),  # just before the next step
+    ):
+        code, text = processes.run(run, rule, learn=(*GO_ON, *changed))
+        assert code == 130, text
+        assert text.rstrip().endswith(repeated), text
+    stop = signalled(INT, WRITE, needle="validation after epoch 3")
+    code, text = processes.run(run, stop, learn=shlex.split(repeated)[2:])
+    assert code == 130, text
+    assert text.rstrip().endswith(f"/{folder.name}"), text
+
+
 @pytest.mark.parametrize("number", [INT, TERM])
 def test_a_second_signal_ends_it_at_once(processes, run, expected, number):
     code, text = processes.run(

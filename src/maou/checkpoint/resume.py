@@ -247,9 +247,15 @@ def run_folder_of(folder: Path) -> Path:
     return above.parent if above.name in _STAGE_FOLDERS[1:] else above
 
 
-def resume_command(run_folder: Path) -> str:
-    """Give the command that goes on with a run."""
-    return f"maou learn-model --resume-from {shlex.quote(str(run_folder))}"
+def resume_command(folder: Path, flags: str = "") -> str:
+    """Give the command that goes on with a run, or from a checkpoint.
+
+    Args:
+        folder: of the run or the checkpoint.
+        flags: what has changed since its settings were saved, for a command line.
+    """
+    command = f"maou learn-model --resume-from {shlex.quote(str(folder))}"
+    return f"{command} {flags}" if flags else command
 
 
 def _read_point(folder: Path, skipped: tuple[str, ...]) -> ResumePoint:
