@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM in every phase of a run: saved, told how to go on, and gone on.
+"""SIGINT, SIGTERM, SIGHUP in the phases of a run: saved, told how to go on, gone on.
 
 The process sends itself the signal at a call that only that phase makes.
 """
@@ -13,7 +13,7 @@ from chaos import GO_ON, SHORT, outcome
 from maou.checkpoint.manifest import verify_manifest
 from system_faults import CREATE, LINK, MKDIR, SYNC, WRITE, Rule, signalled
 
-INT, TERM = signal.SIGINT, signal.SIGTERM
+HUP, INT, TERM = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
 THIRD = "epoch-0001-step-00000003"
 
 PHASES: dict[str, tuple[Rule, str]] = {
@@ -29,7 +29,7 @@ PHASES: dict[str, tuple[Rule, str]] = {
     "a step": (signalled(INT, WRITE, needle="epoch 2  step"), "Interrupted after step"),
     "saving": (signalled(TERM, SYNC, f"{THIRD}.partial/opt"), "after step 3, saved as"),
     "linking": (signalled(INT, LINK, "/.best-value"), "after step 2, saved as"),
-    "removing": (signalled(TERM, MKDIR, f".{THIRD}"), "after step 3, saved as"),
+    "removing": (signalled(HUP, MKDIR, f".{THIRD}"), "after step 3, saved as"),
     "validation": (
         signalled(INT, WRITE, needle="step 2/4", milliseconds=4),
         "Interrupted after step 2",

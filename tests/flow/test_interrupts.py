@@ -52,6 +52,32 @@ def test_a_signal_ends_the_whole_run(
     assert _alive(process.pid) == []
 
 
+def test_a_run_that_nobody_watches_goes_on(tmp_path: Path, selfplay_path: Path) -> None:
+    """As where the terminal was closed after nohup, or `tee` has ended."""
+    shard = tmp_path / "rows.hcpe"
+    shard.write_bytes(selfplay_path.read_bytes()[: 38 * 2000])
+    arguments = (
+        *("--input-path", str(shard), "--gpu", "cpu", "--epoch", "2"),
+        *("--resnet-blocks", "1", "--resnet-channels", "8", "--batch-size", "100"),
+        *("--health-interval", "0.01", "--no-export-onnx"),
+        *("--model-dir", str(tmp_path / "m"), "--log-dir", str(tmp_path / "l")),
+    )
+    with (
+        Path("/dev/full").open("w") as full,
+        subprocess.Popen(
+            [sys.executable, "-m", "maou", "learn-model", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+        ) as process,
+    ):
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.stderr.close()
+        assert process.wait(timeout=120) == 0
+    (folder,) = (tmp_path / "m").iterdir()
+    assert (folder / "last").resolve().name.startswith("epoch-0002-")
+
+
 def _alive(group: int) -> list[str]:
     """List the processes of a group that have not ended."""
     found = []

@@ -5,11 +5,13 @@ is plain lines.
 """
 
 import contextlib
+import io
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import IO, Any, Self, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -19,8 +21,66 @@ from rich.text import Text
 from maou.errors import MaouError
 from maou.text import printable
 
-OUT = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-ERR = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+class _Stream(io.TextIOBase):
+    """Standard output or error, as it is when something is written.
+
+    Where error goes no more, as the terminal was closed or the next program of a pipe
+    has ended, what is written there is dropped: no work is lost for want of readers.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def _now(self) -> Any:
+        found = getattr(sys, self._name)
+        return getattr(found, "rich_proxied_file", found)  # while there is a bar
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return str(self._now.encoding)
+
+    def isatty(self) -> bool:
+        return bool(self._now.isatty())
+
+    def fileno(self) -> int:
+        return int(self._now.fileno())
+
+    def write(self, text: str) -> int:
+        with self._lossy():
+            self._now.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lossy():
+            self._now.flush()
+
+    @contextlib.contextmanager
+    def _lossy(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # What is still to be written goes nowhere, at the end of the process, too.
+            with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), self.fileno())
+            if self._name == "stdout":
+                raise MaouError(
+                    f"cannot write to the standard output: {error.strerror or error}"
+                ) from error
+
+
+OUT = Console(
+    file=cast("IO[str]", _Stream("stdout")),
+    highlight=False,
+    soft_wrap=not sys.stdout.isatty(),
+)
+ERR = Console(
+    file=cast("IO[str]", _Stream("stderr")),
+    stderr=True,
+    highlight=False,
+    soft_wrap=not sys.stderr.isatty(),
+)
 
 
 def say(text: str) -> None:

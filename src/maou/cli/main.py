@@ -1,8 +1,8 @@
 """The `maou` command: finds the subcommand, and turns errors into exit codes.
 
 Exit codes: 0 success, 1 a run that failed, 2 a usage or input error, 130 and 143
-after SIGINT and SIGTERM. Errors are one message on stderr; `MAOU_TRACEBACK=1` adds
-the traceback.
+after SIGINT and SIGTERM, 129 after SIGHUP while training. Errors are one message on
+stderr; `MAOU_TRACEBACK=1` adds the traceback.
 """
 
 import contextlib
@@ -77,8 +77,9 @@ def _end_at_once(code: int) -> NoReturn:
     for number in list(_descendants(os.getpid())):
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
     os._exit(code)
 
 
@@ -101,13 +102,13 @@ def run(arguments: list[str] | None = None) -> int:
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
         if code > 128:
-            click.echo("Ended at once.", err=True)
+            _tell("Ended at once.")
         return code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        _tell("Interrupted.")
         return 128 + signal.SIGINT
     except Interrupted as error:
-        click.echo(_shown(str(error)), err=True)
+        _tell(_shown(str(error)))
         return error.exit_code
     except MaouError as error:
         _report(error, str(error))
@@ -127,7 +128,13 @@ def _wants_traceback() -> bool:
 def _report(error: BaseException, message: str) -> None:
     if _wants_traceback():
         traceback.print_exception(error)
-    click.echo(f"Error: {_shown(message)}", err=True)
+    _tell(f"Error: {_shown(message)}")
+
+
+def _tell(text: str) -> None:
+    """Print to stderr, if anybody can read it."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def _shown(message: str) -> str:

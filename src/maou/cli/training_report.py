@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
 from maou.cli import console
+from maou.errors import MaouError
 
 if TYPE_CHECKING:  # the run's side imports torch; help texts must not
     from maou.logs.report import DryRun, Health, Plan, Summary
@@ -149,32 +150,39 @@ class TerminalReporter:
         )
 
     def finished(self, summary: "Summary") -> None:
-        """Show what the run learned, and where it is."""
+        """Show what the run learned, and where it is; it ends well without readers."""
         self._bar.clear()
-        before, best = summary.before, next(iter(summary.best.values()))
-        title = f"{summary.title}, " if summary.title else ""
-        title += f"{summary.measured_on}: {best.metrics.rows:,} positions"
-        if before.rows != best.metrics.rows:
-            title += f" (before: the first {before.rows:,})"
-        headings = ("", "before", f"epoch {best.epoch} (best)")
-        title = title[0].upper() + title[1:]
-        console.table(headings, metric_rows(before, best.metrics), title)
-        heads = [
-            f"{head}: epoch {summary.best[head].epoch}"
-            for head in ("policy", "value")
-            if head in summary.best
-        ]
-        if heads:
-            console.say(f"best by head {', '.join(heads)} (of {summary.epochs})")
-        if summary.numbers.spikes or summary.numbers.overflows:
-            console.say(f"numbers      {_counts(summary.numbers)}")
-        console.say(f"TensorBoard  tensorboard --logdir {summary.tensorboard}")
-        console.say(f"checkpoint   {summary.checkpoint}")
-        if summary.onnx is not None:
-            console.say(
-                f"ONNX         {summary.onnx.path} (differs from the checkpoint by at "
-                f"most {summary.onnx.difference:.1e})"
-            )
+        try:
+            _show(summary)
+        except MaouError as error:
+            console.warn(f"{error}. All is saved, in {summary.checkpoint}")
+
+
+def _show(summary: "Summary") -> None:
+    before, best = summary.before, next(iter(summary.best.values()))
+    title = f"{summary.title}, " if summary.title else ""
+    title += f"{summary.measured_on}: {best.metrics.rows:,} positions"
+    if before.rows != best.metrics.rows:
+        title += f" (before: the first {before.rows:,})"
+    headings = ("", "before", f"epoch {best.epoch} (best)")
+    title = title[0].upper() + title[1:]
+    console.table(headings, metric_rows(before, best.metrics), title)
+    heads = [
+        f"{head}: epoch {summary.best[head].epoch}"
+        for head in ("policy", "value")
+        if head in summary.best
+    ]
+    if heads:
+        console.say(f"best by head {', '.join(heads)} (of {summary.epochs})")
+    if summary.numbers.spikes or summary.numbers.overflows:
+        console.say(f"numbers      {_counts(summary.numbers)}")
+    console.say(f"TensorBoard  tensorboard --logdir {summary.tensorboard}")
+    console.say(f"checkpoint   {summary.checkpoint}")
+    if summary.onnx is not None:
+        console.say(
+            f"ONNX         {summary.onnx.path} (differs from the checkpoint by at "
+            f"most {summary.onnx.difference:.1e})"
+        )
 
 
 def _line(values: Mapping[str, object]) -> str:

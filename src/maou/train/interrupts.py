@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: a run ends between two steps, with everything it has learned.
+"""SIGINT, SIGTERM, SIGHUP: a run ends between two steps, with all that it has learned.
 
 The first signal waits for what must not be cut in two, such as an optimiser step or a
 checkpoint, and is an `Interrupted` there; anywhere else it is one at once. The second
@@ -14,7 +14,7 @@ from typing import Any
 
 from maou.errors import Interrupted
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
@@ -33,6 +33,8 @@ class Interrupts:
             yield
             return
         for number in _SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup: the run is to outlive its terminal
             self._before[number] = signal.signal(number, self._handle)
         try:
             yield
