@@ -10,7 +10,8 @@ from cloud_stores import BUCKET, QUICK
 from fault_proxy import Fault
 from maou.cli.main import run
 from maou.publish import session
-from published_runs import flags
+from maou.publish.shards import publishing_shards
+from published_runs import Listener, flags, settings
 
 GAMES = Path(__file__).parents[1] / "data" / "games" / "selfplay.csa"
 
@@ -155,6 +156,80 @@ def test_two_data_sets_never_mix(store, tmp_path, capfd):
         assert f"--{store.provider}-base-path" in said.out
     assert store.objects(base) == before
     assert len(store.objects(f"{tmp_path.name}/foreign")) == 1
+
+
+def _publish(store, folder: Path, files: dict[str, bytes]) -> Listener:
+    """Make a data set of given shards anew, and mirror it; its list comes last."""
+    for path in folder.glob("*.npy"):
+        path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    listener, config = Listener(), settings(store.provider, folder.name)
+    *names, last = files
+    with publishing_shards(config, folder, (last,), listener) as uploads:
+        uploads.complete(names)
+    return listener
+
+
+ONE = {"0.npy": b"aa", "1.npy": b"bb", "2.npy": b"cc", "list.json": b"1"}
+TWO = {"0.npy": b"aa", "1.npy": b"BB", "list.json": b"2"}
+
+
+def test_a_data_set_that_was_made_anew_takes_the_place_of_the_earlier(store, tmp_path):
+    """What is listed is there and nothing else is, whenever somebody looks."""
+    folder, wrong = tmp_path / tmp_path.name, []
+
+    def changed(_: str) -> None:
+        there = store.objects(tmp_path.name)
+        there.pop(f"{tmp_path.name}/upload.json", None)
+        files = {key.rpartition("/")[2]: data for key, data in there.items()}
+        if "list.json" in files and files not in (ONE, TWO):
+            wrong.append(files)
+
+    store.proxy.changed = changed
+    for files in (ONE, TWO, ONE):
+        assert _publish(store, folder, files).results[-1] == "pending      nothing"
+        assert _mirrored(store, tmp_path.name) == files
+    assert wrong == []
+    store.proxy.requests.clear()
+    _publish(store, folder, ONE)
+    assert len(store.proxy.writes) == 1, "the claim, which is there"
+
+
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
+def test_of_another_machine_nothing_is_replaced(store, tmp_path):
+    """A fetched copy has the place's name, but did not upload what is there."""
+    name = tmp_path.name
+    _publish(store, tmp_path / "here" / name, ONE)
+    before = store.objects(name)
+    fetched = tmp_path / "there" / name
+    fetched.mkdir(parents=True)
+    (fetched / "upload.json").write_bytes(before[f"{name}/upload.json"])
+    told = _publish(store, fetched, TWO)
+    assert "list.json: is of another data set" in told.warnings[0]
+    assert store.objects(name) == before
+    told = _publish(store, fetched, ONE)
+    assert told.results[-1] == "pending      nothing"
+    assert store.objects(name) == before
+
+
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
+def test_what_somebody_else_put_there_is_not_removed(store, tmp_path):
+    """Shards that would be read with ours are in the way; other files are not."""
+    name = tmp_path.name
+    folder = tmp_path / name
+    _publish(store, folder, ONE)
+    store.put(f"{name}/README", b"x")
+    told = _publish(store, folder, TWO)
+    assert told.results[-1] == "pending      nothing"
+    assert _mirrored(store, name) == {**TWO, "README": b"x"}
+    store.put(f"{name}/9.npy", b"x")
+    told = _publish(store, folder, ONE)
+    assert "9.npy: is of another data set" in told.warnings[0]
+    there = _mirrored(store, name)
+    assert there["9.npy"] == b"x"
+    assert "list.json" not in there
 
 
 def test_flags_that_do_not_go_together(tmp_path, capfd):

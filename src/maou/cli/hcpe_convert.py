@@ -48,11 +48,12 @@ def command(**values: Any) -> None:
         shards = report.progress.shards
         uploads.finished(shard["name"] for shard in shards if shard["bytes"])
 
-    with mirroring(publish, config.output_dir) as uploads:
+    last = ("rejects.tsv", "hcpe-convert.json")
+    with mirroring(publish, config.output_dir, *last) as uploads:
         with writing_to(config.output_dir), Progressing() as progress:
             report = convert_games(config, tell, note)
         names = [shard["name"] for shard in report.progress.shards]
-        uploads.complete(names, ("rejects.tsv", "hcpe-convert.json"))
+        uploads.complete(names)
         _summarise(report, config)
     with writing_to(config.output_dir):
         shards = report.progress.shards

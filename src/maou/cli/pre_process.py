@@ -43,11 +43,11 @@ def command(**values: Any) -> None:
         progress.update(report.fraction, text)
         uploads.finished(shard["name"] for shard in report.state.shards)
 
-    with mirroring(publish, config.output_dir) as uploads:
+    with mirroring(publish, config.output_dir, "pre-process.json") as uploads:
         with writing_to(config.output_dir), Progressing() as progress:
             report = pre_process(config, tell, note)
         names = [shard["name"] for shard in report.state.shards]
-        uploads.complete(names, ("pre-process.json",))
+        uploads.complete(names)
         _summarise(report, config)
     with writing_to(config.output_dir):
         loading.load(

@@ -54,7 +54,7 @@ class _Terminal:
 
 
 def mirroring(
-    config: PublishConfig, folder: Path
+    config: PublishConfig, folder: Path, *last: str
 ) -> AbstractContextManager[ShardUploads]:
     """Mirror a data set while the block makes it (see `publishing_shards`)."""
-    return publishing_shards(config, folder, _Terminal())
+    return publishing_shards(config, folder, last, _Terminal())

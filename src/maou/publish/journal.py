@@ -6,7 +6,7 @@ holds names, sizes and hashes, and no secret.
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,18 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Sent:
-    """An object that was uploaded: its bytes' hash, and the store's version of it."""
+    """An object that was uploaded.
+
+    Attributes:
+        sha256: its bytes' hash.
+        version: the store's version of it.
+        modified: when the file that it was made of was changed, in nanoseconds; 0 of
+            what was no file.
+    """
 
     sha256: str
     version: str
+    modified: int = 0
 
 
 class Journal:
@@ -68,7 +76,7 @@ class Journal:
 
     def note(self, key: str, sent: Sent) -> None:
         """Note that an object was uploaded."""
-        self._note({"key": key, "sha256": sent.sha256, "version": sent.version})
+        self._note({"key": key, **asdict(sent)})
 
     def begin(self, key: str, upload: str, sha256: str) -> None:
         """Note that an upload in parts was begun."""
@@ -92,7 +100,9 @@ class Journal:
             self.sent.pop(key, None)
         else:
             self.started.pop(key, None)
-            self.sent[key] = Sent(entry["sha256"], entry["version"])
+            # Journals of earlier versions do not say when a file was changed.
+            modified = entry.get("modified", 0)
+            self.sent[key] = Sent(entry["sha256"], entry["version"], modified)
 
     def _add(self, entry: dict[str, Any]) -> None:
         with self._path.open("a") as stream:

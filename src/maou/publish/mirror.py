@@ -6,9 +6,10 @@ id, made only if there is none: two runs of one name never write over each other
 
 import itertools
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from maou.sources.object_store import ExistsError, RemoteObject, iterate
 
 CLAIM = "upload.json"
 _VERSION = 1
+
+
+class TakenError(RemoteError):
+    """A place that holds what did not come from here; trying again will not help."""
 
 
 @dataclass
@@ -107,13 +112,31 @@ class Mirror:
         """Tell whether there is an object of that name."""
         return self.key(name) in self._there
 
-    def knows(self, name: str, size: int, sha256: str | None = None) -> bool:
+    def knows(self, name: str, size: int, sha256: str) -> bool:
         """Tell whether we uploaded such bytes and they are still there."""
+        sent = self._own(name)
+        return sent is not None and (self._size(name), sent.sha256) == (size, sha256)
+
+    def knows_file(self, name: str, status: os.stat_result) -> bool:
+        """Tell whether we uploaded a file as it is now, and that is still there.
+
+        It is not read: one that was made anew has another time.
+        """
+        sent, now = self._own(name), (status.st_size, status.st_mtime_ns)
+        return sent is not None and (self._size(name), sent.modified) == now
+
+    def is_own(self, name: str) -> bool:
+        """Tell whether what is there under that name came from here."""
+        return self._own(name) is not None
+
+    def _own(self, name: str) -> Sent | None:
         key = self.key(name)
         item, sent = self._there.get(key), self._journal.sent.get(key)
-        if item is None or sent is None or sent.version != item.version:
-            return False
-        return item.size == size and sha256 in {None, sent.sha256}
+        is_own = item is not None and sent is not None and sent.version == item.version
+        return sent if is_own else None
+
+    def _size(self, name: str) -> int:
+        return self._there[self.key(name)].size
 
     def was_sent(self, name: str) -> bool:
         """Tell whether an object of that name came from here."""
@@ -135,6 +158,9 @@ class Mirror:
         """
         key = self.key(name)
         if self.has(name, payload):
+            sent = self._own(name)
+            if sent is not None and sent.modified != payload.modified:
+                self._journal.note(key, replace(sent, modified=payload.modified))
             return
         upload, sha256 = self._journal.started.get(key, ("", ""))
         item = self._sender.send(
@@ -144,7 +170,8 @@ class Mirror:
             starting=lambda upload: self._journal.begin(key, upload, payload.sha256),
         )
         self._there[key] = item
-        self._journal.note(key, Sent(payload.sha256, item.version))
+        sent = Sent(payload.sha256, item.version, payload.modified)
+        self._journal.note(key, sent)
         self.sent.objects += 1
         self.sent.bytes += payload.size
 
@@ -211,7 +238,7 @@ def opening(config: PublishConfig, folder: Path, place: str, retries: Retries) -
             if free and mirror.claim(top[0]):
                 journal.settle(name)
                 return mirror
-        raise RemoteError(
+        raise TakenError(
             f"{mirror.url(top[0])}: holds other objects; name a place of its own with "
             f"--{config.provider}-base-path"
         )

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -23,17 +24,22 @@ class Payload:
         size: bytes.
         sha256: their hash in hexadecimal digits.
         checksum: their hash as the store knows it.
+        modified: when the file that they are from was changed, in nanoseconds; 0 if
+            they are from none.
     """
 
-    def __init__(self, stream: BinaryIO, size: int, kind: str) -> None:
+    def __init__(
+        self, stream: BinaryIO, size: int, kind: str, modified: int = 0
+    ) -> None:
         """Hash the first `size` bytes of a stream, which this object then owns.
 
         Args:
             stream: the bytes; can be sought.
             size: how many of them count.
             kind: the kind of the store's checksum.
+            modified: when the file was changed.
         """
-        self._stream, self.size = stream, size
+        self._stream, self.size, self.modified = stream, size, modified
         whole, own = hashlib.sha256(), new_digest(kind)
         for begin in range(0, size, _CHUNK):
             chunk = self.read(begin, _CHUNK)
@@ -47,13 +53,14 @@ class Payload:
         """Take what a file holds now, up to what may be half written at its end."""
         stream = path.open("rb")
         try:
+            modified = os.fstat(stream.fileno()).st_mtime_ns
             if path.suffix == ".jsonl":
                 size = _whole_lines(stream)
             elif ".tfevents." in path.name:
                 size = _whole_records(stream)
             else:
                 size = stream.seek(0, io.SEEK_END)
-            return cls(stream, size, kind)
+            return cls(stream, size, kind, modified)
         except BaseException:
             stream.close()
             raise

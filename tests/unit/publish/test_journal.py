@@ -11,12 +11,12 @@ def test_what_was_noted_is_known_later(tmp_path):
     journal = Journal(tmp_path, STORE)
     journal.settle("run-1")
     journal.begin("a", "upload-7", "11")
-    journal.note("b", Sent("22", "v1"))
+    journal.note("b", Sent("22", "v1", 7))
     journal.note("c", Sent("33", "v1"))
     journal.forget("c")
     again = Journal(tmp_path, STORE)
     assert (again.id, again.place) == (journal.id, "run-1")
-    assert again.sent == {"b": Sent("22", "v1")}
+    assert again.sent == {"b": Sent("22", "v1", 7)}
     assert again.started == {"a": ("upload-7", "11")}
     again.note("a", Sent("11", "v2"))
     assert Journal(tmp_path, STORE).started == {}
