@@ -15,6 +15,7 @@ from maou.checkpoint.load import load_checkpoint
 from maou.checkpoint.resume import (
     ResumePoint,
     go_on_from,
+    require_newest,
     resume_command,
 )
 from maou.checkpoint.warm_start import fill_part
@@ -99,6 +100,7 @@ def learn(
             folders = RunFolders(config.logs.log_dir / name, resume.run_folder)
             if not dry_run:
                 held.enter_context(folders.locked(reporter))
+                require_newest(resume)
                 way_on = way_on_of(resume, config, allow_changed_data)
                 held.enter_context(way_on.told())
         waiting = prepare_stages(

@@ -5,6 +5,7 @@ are not, or a pointer to such a one; and nothing is sent twice.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,17 @@ def test_a_run_that_saves_faster_than_the_store_takes(store, config, tmp_path):
     begun = {one.path for one in store.proxy.writes if "step-00000030" in one.path}
     assert not begun
     assert not list((run.models / ".upload" / "held").glob("*"))
+
+
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
+def test_copies_beside_checkpoints_are_not_published(store, saved, config, tmp_path):
+    newest = (saved.models / "last").resolve()
+    copy = shutil.copytree(newest, newest.with_name(f"{newest.name}-good"))
+    told = saved.publish(config)
+    assert told.warnings == []
+    assert told.results[-1] == "pending      nothing"
+    shutil.rmtree(copy)
+    _complete(store, saved, tmp_path)
 
 
 def test_a_step_that_was_made_again_differently(store, saved, config, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from maou.checkpoint import resume
 from maou.checkpoint.lock import locked
 from maou.cli.main import run
 
@@ -192,6 +193,28 @@ def test_a_run_without_a_checkpoint_begins_again(work, begun, capsys):
     assert code == 0, text
     assert "has no checkpoint yet: it begins again" in text
     assert _weights(begun) == whole
+
+
+def test_what_another_process_saved_meanwhile_is_not_set_aside(
+    begun, capsys, monkeypatch
+):
+    """It ends between the moment its checkpoint is seen and that of the lock."""
+    newest = (begun / "last").resolve()
+    newer = begun / "epoch-0002-step-00000010"
+    find = resume.find_resume_point
+
+    def find_then_wait(path: str, model_dir: Path) -> resume.ResumePoint:
+        point = find(path, model_dir)
+        if not newer.exists():
+            shutil.copytree(newest, newer)
+        return point
+
+    monkeypatch.setattr(resume, "find_resume_point", find_then_wait)
+    code, text = _learn(capsys, "--resume-from", begun, "--epoch", 2)
+    assert code == 1
+    assert "another process trained here in the meantime" in text
+    assert newer.name in text
+    assert newer.is_dir()
 
 
 def test_a_second_process_is_told_who_trains_here(begun, capsys):

@@ -4,6 +4,7 @@ Names that begin with a dot are in the making or on their way out. What was inte
 there is cleared away by the next save; nothing of it was ever a checkpoint.
 """
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ BEST_LINKS = {
 }
 """The link that names the best checkpoint by each of the tasks' criteria."""
 
+_NAME = re.compile(r"epoch-([0-9]{4,})-step-([0-9]{8,})")
+
 PARTIAL, REMOVED = ".partial", ".removed"
 ABANDONED = "abandoned-"
 """Begins the name of what a run no longer goes on from."""
@@ -32,8 +35,16 @@ def checkpoint_name(epoch: int, step: int) -> str:
 
 
 def is_checkpoint_name(name: str) -> bool:
-    """Tell whether a folder of this name is a checkpoint's."""
-    return name.startswith("epoch-") and "-step-" in name
+    """Tell whether a folder of this name is a checkpoint of a run.
+
+    A copy that somebody made beside it, such as `epoch-...-step-...-good`, is not.
+    """
+    return _NAME.fullmatch(name) is not None
+
+
+def contains_checkpoint_name(name: str) -> bool:
+    """Tell whether a folder of this name may be a copy of a checkpoint."""
+    return _NAME.search(name) is not None
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -41,13 +52,17 @@ def checkpoints_in(folder: Path) -> list[Path]:
     found = [
         path
         for path in folder.glob("epoch-*-step-*")
-        if path.is_dir() and not path.is_symlink()
+        if is_checkpoint_name(path.name) and path.is_dir() and not path.is_symlink()
     ]
-    return sorted(found, key=_age, reverse=True)
+    return sorted(found, key=age, reverse=True)
 
 
-def _age(folder: Path) -> tuple[str, str]:
-    return folder.name.rsplit("-", 1)[1], folder.name  # the step, then the epoch
+def age(checkpoint: Path) -> tuple[int, int]:
+    """Give a checkpoint's step and epoch, as its name says: newer ones have more."""
+    match = _NAME.fullmatch(checkpoint.name)
+    assert match is not None
+    epoch, step = match.groups()
+    return int(step), int(epoch)
 
 
 def clear_leftovers(folder: Path) -> None:

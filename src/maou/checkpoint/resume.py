@@ -15,11 +15,13 @@ from maou.checkpoint.fit import fill
 from maou.checkpoint.folders import (
     BEST,
     BEST_LINKS,
+    LAST,
     STATE,
+    age,
     checkpoint_name,
     checkpoints_in,
     clear_leftovers,
-    is_checkpoint_name,
+    contains_checkpoint_name,
     mend_links,
     retain,
     set_aside,
@@ -34,7 +36,7 @@ from maou.checkpoint.saved import (
     require_state,
     set_generators,
 )
-from maou.errors import CheckpointError
+from maou.errors import CheckpointError, TrainingError
 from maou.reading import read_json
 from maou.text import shortened
 from maou.train.state import Best, TrainState
@@ -61,6 +63,7 @@ class ResumePoint:
         settings: the run's settings, nested by package as `as_plain` makes them;
             empty without a checkpoint: then they are in `RUN_SETTINGS_FILE`.
         skipped: newer folders that are no sound checkpoints, each with its reason.
+        newest: the run's newest checkpoint, sound or not, before one was looked for.
     """
 
     folder: Path | None
@@ -71,6 +74,7 @@ class ResumePoint:
     fingerprint: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    newest: Path | None = None
 
 
 def find_resume_point(path: str, model_dir: Path) -> ResumePoint:
@@ -89,9 +93,14 @@ def find_resume_point(path: str, model_dir: Path) -> ResumePoint:
     run, where = Path(path), path
     if path == LATEST:
         run, where = _latest_run(model_dir), f"{model_dir} (--model-dir)"
-    if is_checkpoint_name(run.resolve().name):
-        folders = [run.resolve()]
+    resolved = run.resolve()
+    if contains_checkpoint_name(resolved.name):
+        newest = _newest(run_folder_of(resolved))
+        folders = [resolved]
     else:
+        if run.name != resolved.name or resolved.name in _STAGE_FOLDERS:
+            run = resolved  # its own name is needed, and what is above a stage's
+        newest = _newest(run_folder_of(run / LAST))
         folders = checkpoints_of(run)
         if not folders and (run / RUN_SETTINGS_FILE).is_file():
             return ResumePoint(None, run)
@@ -99,7 +108,7 @@ def find_resume_point(path: str, model_dir: Path) -> ResumePoint:
     for folder in folders:
         try:
             verify_manifest(folder, (MODEL, OPTIMIZER, RANDOM, STATE))
-            return _read_point(folder, tuple(skipped))
+            return _read_point(folder, tuple(skipped), newest)
         except CheckpointError as error:
             skipped.append(str(error))
     reasons = f" ({'; '.join(skipped)})" if skipped else ""
@@ -107,6 +116,23 @@ def find_resume_point(path: str, model_dir: Path) -> ResumePoint:
         f"--resume-from {where}: no sound checkpoint there{reasons}; name a run's "
         "folder or a checkpoint's, or start a new run"
     )
+
+
+def require_newest(point: ResumePoint) -> None:
+    """Refuse to go on where another process has saved since the point was found.
+
+    What it saved would be set aside. Only under the run's lock is the answer lasting.
+
+    Raises:
+        TrainingError: there is another newest checkpoint now.
+    """
+    newest = _newest(point.run_folder)
+    if newest != point.newest:
+        raise TrainingError(
+            f"{point.run_folder}: another process trained here in the meantime; the "
+            f"newest checkpoint is now {newest}. Give the same command again to go on "
+            "from what is there"
+        )
 
 
 def restore(state: TrainState, folder: Path, metrics: type[Metrics]) -> None:
@@ -189,11 +215,10 @@ def go_on_from(
     """
     assert point.folder is not None
     restore(state, point.folder, metrics)
-    notes = []
-    for newer in checkpoints_of(point.run_folder):
-        if newer == point.folder:
-            break
-        notes.append(f"newer than where this goes on: {newer}, now {set_aside(newer)}")
+    notes = [
+        f"newer than where this goes on: {newer}, now {set_aside(newer)}"
+        for newer in _newer(point, state)
+    ]
     for name in _STAGE_FOLDERS:
         clear_leftovers(point.run_folder / name)
     folder = point.folder.parent
@@ -209,6 +234,20 @@ def go_on_from(
     mend_links(folder, point.folder, best, keep)
     retain(folder, keep)
     return notes
+
+
+def _newer(point: ResumePoint, state: TrainState) -> list[Path]:
+    """List the checkpoints of later stages, and of this one those of more steps."""
+    assert point.folder is not None
+    stage = point.folder.parent
+    newer: list[Path] = []
+    for name in _STAGE_FOLDERS:
+        folder = point.run_folder / name
+        found = checkpoints_in(folder)
+        if folder == stage:
+            return newer + [p for p in found if age(p) > (state.step, state.epoch)]
+        newer += found
+    return newer
 
 
 def _begin_best_anew(state: TrainState) -> dict[str, str]:
@@ -228,6 +267,10 @@ def checkpoints_of(run: Path) -> list[Path]:
     A later stage is newer; within a stage, more steps are.
     """
     return [path for name in _STAGE_FOLDERS for path in checkpoints_in(run / name)]
+
+
+def _newest(run: Path) -> Path | None:
+    return next(iter(checkpoints_of(run)), None)
 
 
 def _latest_run(model_dir: Path) -> Path:
@@ -258,7 +301,9 @@ def resume_command(folder: Path, flags: str = "") -> str:
     return f"{command} {flags}" if flags else command
 
 
-def _read_point(folder: Path, skipped: tuple[str, ...]) -> ResumePoint:
+def _read_point(
+    folder: Path, skipped: tuple[str, ...], newest: Path | None
+) -> ResumePoint:
     try:
         state = read_json(folder / STATE)
         settings = state["settings"]
@@ -271,6 +316,7 @@ def _read_point(folder: Path, skipped: tuple[str, ...]) -> ResumePoint:
             fingerprint=str(settings["data_fingerprint"]),
             settings=settings,
             skipped=skipped,
+            newest=newest,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from maou.checkpoint.folders import checkpoints_in
 from maou.checkpoint.manifest import MANIFEST
 from maou.publish.checkpoints import Clean, Waiting, hold, publish_checkpoint
 from maou.publish.config import PublishConfig
@@ -58,9 +59,9 @@ class _RunUploads(Uploads):
         if self._newest:
             return  # a later stage of this process
         for stage in _STAGES:
-            found = (self._models / stage).glob(f"epoch-*-step-*/{MANIFEST}")
-            for path in sorted(found, key=_step):
-                self.checkpoint(path.parent)
+            for folder in reversed(checkpoints_in(self._models / stage)):
+                if (folder / MANIFEST).is_file():
+                    self.checkpoint(folder)
 
     def checkpoint(self, folder: Path) -> None:
         """Upload a checkpoint, and the logs up to it."""
@@ -138,10 +139,6 @@ class _RunUploads(Uploads):
         links = {} if newest is None else newest.links
         meant = [link for link, target in links.items() if target == checkpoint]
         return f" ({', '.join(meant)})" if meant else ""
-
-
-def _step(manifest: Path) -> int:
-    return int(manifest.parent.name.rpartition("-")[2])
 
 
 def _published_name(name: str) -> str:

@@ -8,9 +8,9 @@ import pytest
 
 from maou.checkpoint.config import CheckpointConfig, Keep
 from maou.checkpoint.folders import LAST, STATE, checkpoints_in
-from maou.checkpoint.resume import find_resume_point, go_on_from
+from maou.checkpoint.resume import find_resume_point, go_on_from, require_newest
 from maou.checkpoint.save import save_checkpoint
-from maou.errors import ConfigError
+from maou.errors import ConfigError, TrainingError
 from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import TrainState
 from training_states import end_epoch, state_after_a_step
@@ -98,6 +98,72 @@ def test_going_back_sets_newer_ones_aside(tmp_path):
     assert find_resume_point(str(run), tmp_path).folder == run / older.name
     _train(run, state, [(7, 7)])
     assert _links(run) == {"last": 5, "best": 1, "best-policy": 2, "best-value": 3}
+
+
+def test_copies_beside_checkpoints_are_left_alone(tmp_path):
+    run = tmp_path / "run"
+    _train(run, _begin(), LOSSES[:3], Keep(last=None))
+    newest, middle, _ = checkpoints_in(run)
+    copies = [run / f"{newest.name}.bak", run / f"{middle.name}-good"]
+    for copy in copies:
+        shutil.copytree(middle, copy)
+    assert checkpoints_in(run)[0] == newest
+    assert find_resume_point(str(run), tmp_path).folder == newest
+    state, _ = _go_on(run, run, Keep(heads=False))
+    _train(run, state, [(1, 1)], Keep(heads=False))
+    assert _epochs(run) == [4]
+    assert all(copy.is_dir() for copy in copies)
+
+
+def test_a_copy_that_is_named_is_gone_on_from(tmp_path):
+    run = tmp_path / "run"
+    _train(run, _begin(), LOSSES[:4], Keep(last=None))
+    older = checkpoints_in(run)[2]
+    copy = run / f"{older.name}-good"
+    older.rename(copy)
+    state, notes = _go_on(run, copy)
+    assert state.epoch == 2
+    assert len(notes) == 2  # the newer ones, set aside
+    assert _epochs(run) == [1]
+    assert copy.is_dir()
+
+
+def test_steps_are_compared_as_numbers(tmp_path):
+    for name in ("epoch-9999-step-99999999", "epoch-10000-step-100000000"):
+        (tmp_path / name).mkdir()
+    for name in ("epoch-1-step-2", "epoch-0001-step-0000000x", "epoch-0001-step-"):
+        (tmp_path / name).mkdir()
+    found = [path.name for path in checkpoints_in(tmp_path)]
+    assert found == ["epoch-10000-step-100000000", "epoch-9999-step-99999999"]
+
+
+def test_what_was_saved_since_it_was_looked_for_is_not_set_aside(tmp_path):
+    run = tmp_path / "run"
+    state = _begin()
+    _train(run, state, LOSSES[:1])
+    for path in (run, run / LAST):
+        point = find_resume_point(str(path), tmp_path)
+        require_newest(point)
+        _train(run, state, LOSSES[1:2])
+        with pytest.raises(
+            TrainingError, match="another process trained here"
+        ) as error:
+            require_newest(point)
+        assert str(checkpoints_in(run)[0].name) in str(error.value)
+
+
+@pytest.mark.parametrize("named", [".", "..", "RUN/stage2", "stage2", "linked"])
+def test_the_run_of_a_stage_is_the_one_above_it(tmp_path, monkeypatch, named):
+    run = tmp_path / "run"
+    stage = run / "stage2"
+    _train(stage, _begin(), LOSSES[:1])
+    (stage / "inside").mkdir()
+    (tmp_path / "linked").symlink_to(stage)
+    places = {".": stage, "..": stage / "inside", "stage2": run, "linked": tmp_path}
+    monkeypatch.chdir(places.get(named, tmp_path))
+    point = find_resume_point(named.replace("RUN", "run"), tmp_path)
+    assert point.run_folder.name == "run"
+    assert point.run_folder.samefile(run)
 
 
 def test_links_that_a_crash_left_behind_are_mended(tmp_path):
