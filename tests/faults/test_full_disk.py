@@ -4,19 +4,18 @@ Calls fail in the process itself, for every kind of file that a run writes; and 
 a real limit on the size of files, and a real small file system.
 """
 
-import contextlib
 import errno
 import json
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chaos import GO_ON, SHORT, outcome
 from maou.checkpoint.manifest import verify_manifest
+from small_disk import small_disk
 from system_faults import CREATE, LINK, MKDIR, RENAME, SYNC, WRITE, Rule, failing
 
 THIRD = "epoch-0001-step-00000003"
@@ -126,23 +125,8 @@ def test_files_may_not_be_large(processes, run, expected):
     assert outcome(run) == expected
 
 
-@contextlib.contextmanager
-def _small_disk(folder: Path, size: str) -> Iterator[None]:
-    command = ("mount", "-t", "tmpfs", "-o", f"size={size}", "maou-test", str(folder))
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False)
-    except OSError as error:
-        pytest.skip(f"nothing can be mounted here: {error}")
-    if mounted.returncode:
-        pytest.skip(f"nothing can be mounted here: {mounted.stderr!r}")
-    try:
-        yield
-    finally:
-        subprocess.run(("umount", str(folder)), check=True)
-
-
 def test_a_disk_is_small(processes, run, expected):
-    with _small_disk(run, "220k"):
+    with small_disk(run, "220k"):
         code, text = processes.run(run, learn=SHORT)
         assert code == 1, text
         assert "No space left on device" in text

@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import os
+import shutil
 import signal
 import threading
 import time
@@ -21,6 +22,7 @@ from maou.errors import RemoteError, WrongBytesError
 from maou.records.arriving import PIECE
 from maou.records.hcpe import HCPE, RAW_FIELDS, rich_dtype
 from maou.sources.local import ShardSet, open_local_shards
+from small_disk import small_disk
 
 SHARDS, ROWS = 4, 7500
 SIZE = SHARDS * ROWS * 38  # 18 pieces a shard, too many for one request
@@ -109,6 +111,12 @@ def test_batches_come_before_the_bytes_and_are_the_same(store, name, folder, tmp
     assert store.proxy.reads == []
 
 
+def _source(store, name: str, cache: Path) -> tuple[str, ...]:
+    source = (f"--input-{store.provider}", "--input-bucket-name", BUCKET)
+    source += ("--input-prefix", "sets", "--input-data-name", name)
+    return (*source, "--input-local-cache-dir", str(cache))
+
+
 def _learn(place: Path, *more: str) -> tuple[int, Path]:
     """Train for an epoch of 23 steps; give the exit code and the run's folder."""
     flags = ("--gpu", "cpu", "--resnet-blocks", "1", "--resnet-channels", "8")
@@ -132,9 +140,7 @@ def test_a_run_that_loses_the_store_goes_on_later(store, name, folder, tmp_path,
 
     threading.Thread(target=lose, daemon=True).start()
     store.proxy.faults += [Fault(status=503), Fault(kind="reset"), Fault(status=500)]
-    source = (f"--input-{store.provider}", "--input-bucket-name", BUCKET)
-    source += ("--input-prefix", "sets", "--input-data-name", name)
-    source += ("--input-local-cache-dir", str(tmp_path / "cache"))
+    source = _source(store, name, tmp_path / "cache")
     code, cut = _learn(tmp_path, *source, "--input-max-workers", "1")
     said = capfd.readouterr().err
     assert code == 1, said
@@ -286,6 +292,49 @@ def test_a_failure_reaches_this_process_from_a_loader_process(store, name, tmp_p
     store.proxy.always = Fault(status=403)
     with pytest.raises(RemoteError, match="access denied"):
         list(batches)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_disk_that_gets_full_ends_the_run(store, name, tmp_path, capfd, workers):
+    """Whoever waits is told, though there is no room left to write down anything."""
+    _require_once(store)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    with small_disk(cache, "700k"):
+        source = _source(store, name, cache)
+        code, _ = _learn(tmp_path, *source, "--dataloader-workers", workers)
+        said = " ".join(capfd.readouterr().err.split())
+        assert code == 1, said
+        assert f"Error: --input-local-cache-dir {cache}: No space left on" in said
+
+
+@pytest.mark.parametrize("size", ["64k", "200k"])
+def test_a_disk_that_is_full_from_the_beginning(store, name, tmp_path, size):
+    """With less not even what is noted about the pieces can be written, or read."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    full = pytest.raises(RemoteError, match="No space left on device; make room")
+    with small_disk(cache, size), full:
+        _finish(store.open(name, cache, early=True))
+
+
+def test_a_cache_that_is_removed_is_named(store, name, tmp_path, capfd):
+    _require_once(store)
+    cache = tmp_path / "cache"
+
+    def remove() -> None:
+        while not any((tmp_path / "l").glob("*/metrics.jsonl")):  # a step was made
+            time.sleep(0.01)
+        shutil.rmtree(cache, ignore_errors=True)
+
+    thread = threading.Thread(target=remove, daemon=True)
+    thread.start()
+    code, cut = _learn(tmp_path, *_source(store, name, cache), "--epoch", "9")
+    thread.join()
+    said = " ".join(capfd.readouterr().err.split())
+    assert code == 1, said
+    assert f"Error: --input-local-cache-dir {cache}: files that this run" in said
+    assert f"--resume-from {cut}" in said
 
 
 def _require_once(store) -> None:

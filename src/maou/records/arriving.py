@@ -7,14 +7,17 @@ They lie in a folder `arriving/<name>/` of a cache, and beside them what has com
     used.npy      1 for each piece that somebody has read, uint8 [pieces]
     wanted.npy    1 for each piece that somebody waits for, uint8 [pieces]
     state.npy     `WANTED_AT`, `PLACE`, `ARRIVED`, int64 [3]
-    failed-<pid>  why nothing more comes for the run of that process
+    failed-<pid>  room to say why nothing more comes for the run of that process
 
 Whoever reads maps these, in whatever process, and waits for the pieces that it needs.
 Every element is written by one side only, in one store, after what it stands for. All
 other files cost a look at their path.
+
+The room for the reason is there from the beginning, because a full disk is one of them:
+the first byte is 0 as long as there is none, then the number of its kind in `_KINDS`.
 """
 
-import json
+import contextlib
 import multiprocessing
 import os
 import time
@@ -37,6 +40,9 @@ OBJECTS, SUMS, USED, WANTED, STATE = (
 )
 OBJECT = np.dtype([("name", "S96"), ("size", "<i8"), ("first", "<i8")])
 WANTED_AT, PLACE, ARRIVED = range(3)
+
+_ROOM = 1 << 12
+_KINDS = (None, RemoteError, WrongBytesError)
 
 _LOOK = 0.002
 """Seconds between two looks for a piece; a request takes ten times as long."""
@@ -64,11 +70,13 @@ class Area:
         folder: the folder.
         sizes, firsts: bytes and first piece of each file, int64 [files].
         sums, used, wanted, state: see above.
+        failure: why nothing more comes, where this process was the first to know.
     """
 
     def __init__(self, folder: Path) -> None:
         """Map what tells how far the files are."""
         self.folder = folder
+        self.failure: RemoteError | None = None
         objects = np.load(folder / OBJECTS, allow_pickle=False)
         names = [name.decode() for name in objects["name"].tolist()]
         self.numbers = {name: number for number, name in enumerate(names)}
@@ -121,10 +129,27 @@ class Area:
                 time.sleep(_LOOK)
             _tell_waits[0](False)
 
-    def failure_path(self) -> Path:
-        """Say where the run of this process (or of its parent) notes its failure."""
-        parent = multiprocessing.parent_process()
-        return self.folder / f"failed-{os.getpid() if parent is None else parent.pid}"
+    def note_failure(self, error: RemoteError) -> None:
+        """Tell all processes of this run, this one first, that nothing more comes."""
+        self.failure = error
+        with contextlib.suppress(OSError):  # then this process alone knows it
+            place = os.open(failure_path(self.folder), os.O_WRONLY | os.O_CREAT)
+            with os.fdopen(place, "wb", buffering=0) as stream:
+                stream.seek(1)
+                stream.write(str(error).encode(errors="replace")[: _ROOM - 1])
+                stream.seek(0)
+                stream.write(bytes([_KINDS.index(type(error))]))
+
+    def _noted_failure(self) -> RemoteError | None:
+        try:
+            noted = failure_path(self.folder).read_bytes()
+        except FileNotFoundError:
+            gone = not (self.folder / OBJECTS).exists()
+            return cache_removed(self.folder.parent.parent) if gone else None
+        kind = _KINDS[noted[0]] if noted else None
+        if kind is None:
+            return None
+        return kind(noted[1:].rstrip(b"\0").decode(errors="ignore"))
 
     def refuse_if_hopeless(self) -> None:
         """Say why nothing more comes, if that is so.
@@ -135,12 +160,31 @@ class Area:
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
             raise RemoteError("the run that fetched the shards is gone")
-        try:
-            failure = json.loads(self.failure_path().read_bytes())
-        except FileNotFoundError:
-            return
-        kind = WrongBytesError if failure["wrong_bytes"] else RemoteError
-        raise kind(failure["message"])
+        failure = self.failure or self._noted_failure()
+        if failure is not None:
+            raise type(failure)(str(failure))  # it may be raised more than once
+
+
+def failure_path(folder: Path) -> Path:
+    """Say where the run of this process (or of its parent) notes its failure."""
+    parent = multiprocessing.parent_process()
+    return folder / f"failed-{os.getpid() if parent is None else parent.pid}"
+
+
+def make_room_for_failure(folder: Path) -> None:
+    """Take the disk space that noting a failure of this run will need."""
+    with failure_path(folder).open("wb") as stream:
+        stream.write(bytes(_ROOM))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def cache_removed(folder: Path) -> RemoteError:
+    """Make the error about a cache that somebody removed while a run read it."""
+    return RemoteError(
+        f"--input-local-cache-dir {folder}: files that this run needs were removed "
+        "from it; leave it alone while a run uses it"
+    )
 
 
 def _shared(path: Path) -> npt.NDArray[Any]:

@@ -11,6 +11,7 @@ before it came up (`boot`) is checked against the bytes.
 
 import contextlib
 import fcntl
+import io
 import os
 import weakref
 import zlib
@@ -62,6 +63,7 @@ class SharedArea:
             if not (self.folder / "boot").exists():
                 _make(self.folder, names, sizes)
                 _note_boot(self.folder)
+            arriving.make_room_for_failure(self.folder)
             arriving.forget(self.folder)  # what this process had there before
             area = arriving.area_of(self.folder / "any")
             assert area is not None
@@ -86,8 +88,6 @@ class SharedArea:
         """Have a file of every name, and forget pieces that are not in them."""
         area = self.area
         doubted = _boot_of(self.folder) != _boot()
-        for left in self.folder.glob("failed-*"):
-            left.unlink()
         for number, name in enumerate(area.names):
             path, entry = self.folder / name, self._cache.path(name)
             size, pieces = int(area.sizes[number]), area.pieces_of(number)
@@ -140,6 +140,8 @@ def _leave(cache: Cache, folder: Path, users: BinaryIO, owner: BinaryIO) -> None
     It never waits: this may be called in the middle of anything, when memory is freed.
     """
     arriving.forget(folder)
+    with contextlib.suppress(OSError):
+        arriving.failure_path(folder).unlink()
     owner.close()
     users.close()
     with contextlib.suppress(OSError), cache.try_lock("cache") as free:
@@ -156,17 +158,21 @@ def _make(folder: Path, names: list[str], sizes: list[int]) -> None:
     objects["name"], objects["size"] = [name.encode() for name in names], sizes
     pieces = -(-objects["size"] // PIECE)
     objects["first"] = np.cumsum(pieces) - pieces
-    np.save(folder / arriving.OBJECTS, objects)
-    for name, kind, count in (
-        (arriving.SUMS, np.uint32, int(pieces.sum())),
-        (arriving.USED, np.uint8, int(pieces.sum())),
-        (arriving.WANTED, np.uint8, int(pieces.sum())),
-        (arriving.STATE, np.int64, 3),
+    count = int(pieces.sum())
+    for name, array in (
+        (arriving.OBJECTS, objects),
+        (arriving.SUMS, np.zeros(count, np.uint32)),
+        (arriving.USED, np.zeros(count, np.uint8)),
+        (arriving.WANTED, np.zeros(count, np.uint8)),
+        (arriving.STATE, np.zeros(3, np.int64)),
     ):
-        made = np.lib.format.open_memmap(
-            folder / name, mode="w+", dtype=kind, shape=(count,)
-        )
-        made.flush()
+        # Every byte is written: of a file with holes, on a full disk, a store to the
+        # mapping would end the process (SIGBUS). And not by NumPy, which may lose the
+        # error when a file that it wrote is closed.
+        content = io.BytesIO()
+        np.save(content, array)
+        with atomic_write(folder / name) as stream:
+            stream.write(content.getbuffer())
 
 
 def _drop_wrong(area: Area, number: int) -> None:

@@ -6,7 +6,6 @@ the other ends.
 """
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from maou.files import atomic_write
+from maou.errors import RemoteError
 from maou.records.arriving import PLACE, Area
 from maou.sources.area import SharedArea
 from maou.sources.cache import Cache, disk_errors
@@ -85,7 +84,6 @@ class Arrivals:
             "cache": cache.folder,
             "area": shared.folder,
             "run": os.getpid(),
-            "failure": shared.area.failure_path(),
         }
         self._line = _Line(shared, setup)
         threading.Thread(target=self._line.run, name="arrivals", daemon=True).start()
@@ -149,6 +147,7 @@ class _Line:
         self._lock, self._closed = threading.Lock(), False
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: Connection | None = None
+        self._failures: Connection | None = None
         self.uses: Iterator[Pieces] = iter(())
         self.told = threading.Event()
 
@@ -168,21 +167,31 @@ class _Line:
             process = self._begin()
             if process is None:
                 return
-            with contextlib.suppress(BrokenPipeError):  # it has noted why
+            listen = threading.Thread(target=self._listen, args=(process,), daemon=True)
+            listen.start()
+            with contextlib.suppress(BrokenPipeError):  # it has said why, or is dead
                 self._send(self._setup)
                 self.told.wait()
                 for use in self.uses:
                     self._send(use)
                 self._send(None)
-            code = process.wait()
         except Exception as error:  # noqa: BLE001 - or readers would wait for ever
-            self._fail(f"fetching the shards ended unexpectedly: {error!r}")
-            return
-        if code:
-            self._fail(
-                f"the process that fetches the shards ended with code {code}; if "
-                "memory ran out, use fewer --input-max-workers"
-            )
+            reason = f"fetching the shards ended unexpectedly: {error!r}"
+            self._fail(RemoteError(reason))
+
+    def _listen(self, process: "subprocess.Popen[bytes]") -> None:
+        """Pass on why the process fails, also if it just ends."""
+        assert self._failures is not None
+        try:
+            self._fail(self._failures.recv())
+        except (EOFError, OSError):
+            if code := process.wait():
+                self._fail(
+                    RemoteError(
+                        f"the process that fetches the shards ended with code {code}; "
+                        "if memory ran out, use fewer --input-max-workers"
+                    )
+                )
 
     def _begin(self) -> "subprocess.Popen[bytes] | None":
         """Start the process, as soon as no other run fetches; None if closed first.
@@ -195,7 +204,7 @@ class _Line:
                 if self._closed:
                     return None
                 if self._shared.own():
-                    self._process, self._messages = _start()
+                    self._process, self._messages, self._failures = _start()
                     return self._process
             while self.told.is_set() and len(asked) <= asked.get(state[PLACE], 0) + 1:
                 use = next(self.uses, None)
@@ -210,15 +219,10 @@ class _Line:
         assert self._messages is not None
         self._messages.send(message)
 
-    def _fail(self, message: str) -> None:
-        """Note the failure for all readers, unless the process has noted its own."""
-        path = self._setup["failure"]
-        if self._closed or path.exists():
-            return
-        with atomic_write(path) as stream:
-            stream.write(
-                json.dumps({"message": message, "wrong_bytes": False}).encode()
-            )
+    def _fail(self, error: RemoteError) -> None:
+        """Note a failure for all readers; the first reason counts."""
+        if not self._closed and self._shared.area.failure is None:
+            self._shared.area.note_failure(error)
 
 
 def _pieces(area: Area, uses: Iterator[Use]) -> Iterator[Pieces]:
@@ -230,16 +234,18 @@ def _pieces(area: Area, uses: Iterator[Use]) -> Iterator[Pieces]:
             yield Pieces(use.place, np.unique(np.concatenate(numbers)))
 
 
-def _start() -> "tuple[subprocess.Popen[bytes], Connection]":
+def _start() -> "tuple[subprocess.Popen[bytes], Connection, Connection]":
+    """Start the process; give what it is told through, and what it tells through."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     there, here = Pipe(duplex=False)
-    with there:
+    failures, tell = Pipe(duplex=False)
+    with there, tell:
         process = subprocess.Popen(  # noqa: S603 - this very program
-            [sys.executable, "-c", _MAIN, str(there.fileno())],
+            [sys.executable, "-c", _MAIN, str(there.fileno()), str(tell.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
-            pass_fds=[there.fileno()],
+            pass_fds=[there.fileno(), tell.fileno()],
         )
-    return process, here
+    return process, here, failures

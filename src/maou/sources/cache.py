@@ -29,7 +29,7 @@ from typing import BinaryIO
 
 from maou.errors import ConfigError, RemoteError
 from maou.files import atomic_write, sync_folder
-from maou.records.arriving import FOLDER
+from maou.records.arriving import FOLDER, cache_removed
 
 _FOLDERS = ("objects", "partial", FOLDER, "leases", "private", "locks")
 
@@ -295,10 +295,12 @@ def disk_errors(folder: Path) -> Iterator[None]:
     """Turn what the system says against writing into one message.
 
     Raises:
-        RemoteError: the disk is full, or the folder cannot be written to.
+        RemoteError: the disk is full, or the folder cannot be written to, or is gone.
     """
     try:
         yield
+    except FileNotFoundError as error:
+        raise cache_removed(folder) from error
     except OSError as error:
         raise RemoteError(
             f"--input-local-cache-dir {folder}: {error.strerror or error}; make room "

@@ -14,7 +14,7 @@ from maou.records.preprocess_shards import PreprocessShard
 from maou.records.shards import Shard
 from maou.sources.area import CannotShareError
 from maou.sources.arrivals import Arrivals, Part
-from maou.sources.cache import Cache, Lease
+from maou.sources.cache import Cache, Lease, disk_errors
 from maou.sources.fetch import Retries, entry_of
 from maou.sources.local import Kind
 from maou.sources.object_store import ObjectStore, RemoteObject
@@ -82,7 +82,8 @@ class Opener:
         readable = all(suffix in HEADS for suffix in suffixes) and all(sizes)
         if all(there) or len(items) == 1 or not readable:
             return None
-        lease = self.cache.reserve(dict(zip(entries, sizes, strict=True)))
+        with disk_errors(self.cache.folder):
+            lease = self.cache.reserve(dict(zip(entries, sizes, strict=True)))
         try:
             arrivals = Arrivals(
                 self.store, self.cache, items, self.workers, self.retries

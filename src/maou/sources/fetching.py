@@ -6,12 +6,11 @@ fetched again; if any that were wrong have been read by then, the run ends.
 """
 
 import contextlib
-import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from maou.errors import MaouError, RemoteError, WrongBytesError
-from maou.files import atomic_write
 from maou.records.arriving import ARRIVED, PIECE, Area
 from maou.sources.area import checksum_of
 from maou.sources.cache import Cache, disk_errors
@@ -41,13 +39,16 @@ _LOOK = 0.01
 def main() -> None:
     """Fetch what the run that started this process tells through a pipe.
 
+    Why something will not come goes back through another: the disk may be full.
+
     A signal to the group of processes is the run's affair; when that ends, this does.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     messages = Connection(int(sys.argv[1]), writable=False)
+    failures = Connection(int(sys.argv[2]), readable=False)
     setup = messages.recv()
-    work = Work(setup)
+    work = Work(setup, failures.send)
     listen = threading.Thread(target=_listen, args=(work.schedule, messages))
     listen.daemon = True
     listen.start()
@@ -73,9 +74,16 @@ class Work:
         failed: whether something will not come.
     """
 
-    def __init__(self, setup: dict[str, Any]) -> None:
-        """Open what the run has named."""
-        self._failure_path: Path = setup["failure"]
+    def __init__(
+        self, setup: dict[str, Any], tell: Callable[[RemoteError], None]
+    ) -> None:
+        """Open what the run has named.
+
+        Args:
+            setup: what it is.
+            tell: called with the reason if something will not come.
+        """
+        self._tell = tell
         self._lock, self.stop = threading.Lock(), threading.Event()
         self.failed = False
         self.items: list[RemoteObject] = setup["items"]
@@ -125,18 +133,15 @@ class Work:
                     self.stop.wait(_LOOK)
 
     def _fail(self, error: MaouError) -> None:
-        """Tell all processes of the run that wait; the first reason counts."""
+        """Tell the run; the first reason counts."""
         with self._lock:
             if self.stop.is_set():
                 return
             self.failed = True
             self.stop.set()
-        told = {
-            "message": str(error),
-            "wrong_bytes": isinstance(error, WrongBytesError),
-        }
-        with atomic_write(self._failure_path) as stream:
-            stream.write(json.dumps(told).encode())
+        wrong_bytes = isinstance(error, WrongBytesError)
+        kind = WrongBytesError if wrong_bytes else RemoteError
+        self._tell(kind(str(error)))
 
     def _bring(self, span: Span) -> None:
         """Fetch some pieces, again where a request fails; then see to their file."""
@@ -261,7 +266,7 @@ class _Sink:
                 return len(data)
             whole = bytes(self._held[:count])
             del self._held[:count]
-            os.pwrite(self._descriptor, whole, offset)
+            _write_at(self._descriptor, whole, offset)
             self._work.note(piece, whole)
             self.pieces += 1
         if self._held:
@@ -271,3 +276,11 @@ class _Sink:
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+
+def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all: where the disk is nearly full, one call may write a part of it."""
+    rest = memoryview(data)
+    while rest:
+        count = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[count:], offset + count

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from maou.errors import DataError, Interrupted, MaouError
 from maou.reading import files_below, kind_of
+from maou.records.arriving import cache_removed
 from maou.records.containers import GAME_SUFFIXES, HCPE_CONTAINERS, open_hcpe_shard
 from maou.records.preprocess_containers import (
     PREPROCESS_CONTAINERS,
@@ -78,16 +79,25 @@ class ShardSet(Generic[S]):
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
-        """Let errors name the shards by where they came from."""
+        """Let errors name the shards by where they came from.
+
+        Raises:
+            RemoteError: somebody removed them from the cache.
+        """
         try:
             yield
         except Interrupted:
             raise
         except MaouError as error:
+            if self.where and isinstance(error, DataError) and self._some_are_gone():
+                raise cache_removed(self.root) from error
             text = self.shown(str(error))
             if text == str(error):
                 raise
             raise type(error)(text) from error
+
+    def _some_are_gone(self) -> bool:
+        return not all(shard.path.exists() for shard in self.shards)
 
     def fingerprint(self) -> str:
         """Identify the data by names, sizes and ends of the shards: 16 hex digits."""

@@ -1,14 +1,17 @@
 """The folder of an arriving data set: shared, taken over, never believed blindly."""
 
 import gc
+import os
 
 import pytest
 
 from maou.data.loader import patient
+from maou.errors import RemoteError, WrongBytesError
 from maou.records import arriving
 from maou.records.arriving import ARRIVED, PIECE
 from maou.sources.area import CannotShareError, SharedArea, checksum_of
 from maou.sources.cache import Cache
+from maou.sources.fetching import _write_at
 
 NAMES, SIZES = ["a.hcpe", "b.hcpe"], [2 * PIECE + 38, PIECE]
 DATA = bytes(range(256)) * (PIECE // 256)
@@ -122,3 +125,52 @@ def test_bytes_that_still_come_are_no_stall(tmp_path):
         next(batches)  # the third time nothing has come
     assert next(late, None) is None
     assert next(patient(Batches())) == "a batch"
+
+
+def test_a_failure_is_written_into_room_that_is_there(tmp_path):
+    shared = _open(tmp_path)
+    path = arriving.failure_path(shared.folder)
+    before = path.stat()
+    shared.area.refuse_if_hopeless()
+    shared.area.note_failure(WrongBytesError("s3://b/k: 日" + "x" * 9999))
+    with pytest.raises(WrongBytesError, match="日xx"):
+        shared.area.refuse_if_hopeless()
+    other = arriving.Area(shared.folder)  # as another process has it
+    with pytest.raises(WrongBytesError, match="日xx"):
+        other.refuse_if_hopeless()
+    after = path.stat()
+    assert (after.st_size, after.st_ino) == (before.st_size, before.st_ino)
+    assert after.st_blocks == before.st_blocks > 0
+    shared.close()
+    assert not path.exists()
+
+
+def test_a_failure_that_cannot_be_written_is_known_here(tmp_path, monkeypatch):
+    shared = _open(tmp_path)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        shared.area.note_failure(RemoteError("full"))
+    with pytest.raises(RemoteError, match="full"):
+        shared.area.refuse_if_hopeless()
+
+
+def test_what_is_mapped_has_its_disk_space(tmp_path):
+    many = 1 << 16
+    shared = SharedArea(Cache(tmp_path), ["a.hcpe"], [many * PIECE])
+    for name in (arriving.SUMS, arriving.USED, arriving.WANTED, arriving.STATE):
+        found = (shared.folder / name).stat()
+        assert found.st_blocks * 512 >= found.st_size, name
+
+
+def test_a_part_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """Where the disk is nearly full, one call writes some of it."""
+    write, path = os.pwrite, tmp_path / "file"
+    path.touch()
+    monkeypatch.setattr(os, "pwrite", lambda to, data, at: write(to, data[:5], at))
+    with path.open("r+b") as stream:
+        _write_at(stream.fileno(), b"twelve bytes", 3)
+    assert path.read_bytes() == b"\0\0\0twelve bytes"
