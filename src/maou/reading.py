@@ -1,9 +1,10 @@
 """Reading files that others wrote: regular ones only, no more bytes than are sensible.
 
 A pipe would block for ever, a device never ends, and a link inside a data folder leads
-out of it.
+out of it. The same holds for a file that is added to.
 """
 
+import contextlib
 import errno
 import io
 import json
@@ -32,6 +33,27 @@ def open_regular(path: Path) -> io.FileIO:
     try:
         _require_regular(path, os.fstat(handle))  # it may have been replaced
         return io.FileIO(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def open_to_append(path: Path) -> io.FileIO:
+    """Open a regular file of ours for reading and appending; it is made if missing.
+
+    Nothing is written through a link, which may lead to somebody else's file.
+
+    Raises:
+        OSError: it cannot be opened, or is something else.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _require_regular(path, path.lstat())
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(path, flags, 0o666)
+    try:
+        _require_regular(path, os.fstat(handle))
+        return io.FileIO(handle, "ab+")
     except BaseException:
         os.close(handle)
         raise

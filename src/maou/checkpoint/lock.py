@@ -6,6 +6,7 @@ the file says is for people: who holds the lock, or who died holding it.
 
 import errno
 import fcntl
+import io
 import json
 import os
 import socket
@@ -13,22 +14,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from maou.errors import TrainingError
 from maou.files import explained
+from maou.reading import open_to_append
+from maou.text import shortened
 
 LOCK = "run.lock"
 
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+"""What a disk says that is full or failing; the rest is a folder ill chosen."""
 
 
 @contextmanager
-def locked(*folders: Path, tell: Callable[[str], None]) -> Iterator[None]:
+def locked(
+    *folders: Path, logs: Path | None = None, tell: Callable[[str], None]
+) -> Iterator[None]:
     """Hold the locks of some folders; they are made if missing.
 
     Args:
         folders: where this process alone may write.
+        logs: one more; where its disk is full that is told, as logs end no run.
         tell: called with what there is to say about a lock that was left behind.
 
     Raises:
@@ -36,34 +44,45 @@ def locked(*folders: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for folder in folders:
-            stack.enter_context(_lock(folder, tell))
+            _lock(folder, stack, tell)
+        if logs is not None:
+            try:
+                _lock(logs, stack, tell)
+            except TrainingError as error:
+                cause = error.__cause__
+                if not isinstance(cause, OSError) or cause.errno not in _FULL:
+                    raise
+                reason = cause.strerror or cause
+                tell(f"Warning: cannot write {logs / LOCK}: {reason}; training goes on")
         yield
 
 
-@contextmanager
-def _lock(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
+def _lock(folder: Path, held: ExitStack, tell: Callable[[str], None]) -> None:
+    """Take a folder's lock until `held` is closed."""
     path = folder / LOCK
     with explained(path, "name folders that can be written to"):
         folder.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+", encoding="utf-8")
-    with stream:
+    there = os.path.lexists(path)
+    with explained(path, "move it away" if there else "name another folder"):
+        stream = held.enter_context(open_to_append(path))
         _take(stream, path, tell)
-        left = _read(stream)
-        if left:
-            tell(
-                f"{path}: left behind by {_describe(left)}, which ended without an "
-                "orderly end (killed, or its machine went down); the lock is taken over"
-            )
-        with explained(path, "make room there, and run the same command again"):
-            _write(stream, json.dumps(_own()))
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # a false "left behind" is no reason to fail
-                _write(stream, "")
+    left = _read(stream)
+    if left:
+        tell(
+            f"{path}: left behind by {_describe(left)}, which ended without an "
+            "orderly end (killed, or its machine went down); the lock is taken over"
+        )
+    held.callback(_release, stream)
+    with explained(path, "make room there, and run the same command again"):
+        _write(stream, json.dumps(_own()))
 
 
-def _take(stream: IO[str], path: Path, tell: Callable[[str], None]) -> None:
+def _release(stream: io.FileIO) -> None:
+    with suppress(OSError):  # a false "left behind" is no reason to fail
+        _write(stream, "")
+
+
+def _take(stream: io.FileIO, path: Path, tell: Callable[[str], None]) -> None:
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -89,23 +108,25 @@ def _own() -> dict[str, Any]:
     }
 
 
-def _read(stream: IO[str]) -> dict[str, Any]:
-    stream.seek(0)
-    text = stream.read(4096)
+def _read(stream: io.FileIO) -> dict[str, Any]:
+    """Read who wrote the lock; empty where nobody has it or left it behind."""
+    unknown = {"pid": "unknown"}  # torn or overwritten
     try:
+        stream.seek(0)
+        text = stream.read(4096)
         said = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return {"pid": "unknown"}
-    return said if isinstance(said, dict) else {}
+    except (OSError, ValueError, RecursionError):
+        return unknown
+    return said if isinstance(said, dict) else unknown
 
 
 def _describe(holder: dict[str, Any]) -> str:
-    known = (holder.get(name, "?") for name in ("pid", "host", "since"))
+    known = (
+        shortened(str(holder.get(name, "?")), 80) for name in ("pid", "host", "since")
+    )
     return "process {} on {}, begun {}".format(*known)
 
 
-def _write(stream: IO[str], text: str) -> None:
-    stream.seek(0)
-    stream.truncate()
-    stream.write(text)
-    stream.flush()
+def _write(stream: io.FileIO, text: str) -> None:
+    stream.truncate(0)
+    stream.write(text.encode())  # it is opened for appending: at the beginning

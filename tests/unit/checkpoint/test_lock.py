@@ -76,3 +76,44 @@ def test_a_damaged_lock_file(tmp_path):
     with locked(tmp_path, tell=said.append):
         pass
     assert "process unknown" in said[0]
+
+
+@pytest.mark.parametrize("left", [b"\377\376", b"[1]", b"\0" * 50, b"{" * 9000])
+def test_a_lock_that_cannot_be_read_is_taken_over(tmp_path, left):
+    (tmp_path / LOCK).write_bytes(left)
+    said: list[str] = []
+    with locked(tmp_path, tell=said.append):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    assert "process unknown" in said[0]
+    assert (tmp_path / LOCK).read_bytes() == b""
+
+
+def test_what_a_lock_says_is_shortened(tmp_path):
+    (tmp_path / LOCK).write_text(json.dumps({"pid": 10**3000, "host": "h" * 500}))
+    said: list[str] = []
+    with locked(tmp_path, tell=said.append):
+        pass
+    assert len(said[0]) < 400 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["link", "broken link", "pipe", "folder"])
+def test_a_lock_is_a_file_of_the_folder(tmp_path, kind):
+    path, outside = tmp_path / "run" / LOCK, tmp_path / "outside"
+    path.parent.mkdir()
+    if kind == "link":
+        outside.write_text("kept")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(outside)
+    with (
+        pytest.raises(TrainingError, match=r"run\.lock: is a .*; move it away"),
+        locked(path.parent, tell=print),
+    ):
+        pass
+    if kind == "link":
+        assert outside.read_text() == "kept"
+    else:
+        assert not outside.exists()
