@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,19 +33,21 @@ class RunFolders:
     def of_stage(self, stage: Stage) -> "RunFolders":
         """Give the folders of a stage, making them."""
         folders = RunFolders(self.logs / stage.folder, self.models / stage.folder)
-        for folder in (folders.logs, folders.models):
-            with explained(folder, GO_ON_AGAIN):
-                folder.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # what cannot be logged there is told by the logs
+            folders.logs.mkdir(parents=True, exist_ok=True)
+        with explained(folders.models, GO_ON_AGAIN):
+            folders.models.mkdir(parents=True, exist_ok=True)
         return folders
 
     @contextmanager
     def locked(self, reporter: Reporter) -> Iterator[None]:
         """Keep other processes from writing here; clear away what a dead one left."""
-        with locked(self.models, self.logs, tell=reporter.note):
+        with locked(self.models, logs=self.logs, tell=reporter.note):
             for name in _WRITTEN_WHOLE:
                 for folder in (self.models, self.logs):
                     for half in folder.rglob(f".{name}.*"):
-                        half.unlink(missing_ok=True)
+                        with suppress(OSError):  # it is in nobody's way
+                            half.unlink()
             yield
 
     def write_settings(self, config: RunConfig) -> None:

@@ -94,6 +94,38 @@ def test_logs_never_end_a_run(processes, run, expected, rule: Rule):
     assert all(found[name] == expected[name] for name in weights)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (WRITE, "/run.lock"),
+        (CREATE, "/run.lock"),
+        (MKDIR, ""),
+        (WRITE, "/.metrics.jsonl"),
+    ],
+)
+def test_logs_never_end_a_run_that_goes_on(processes, run, expected, kind, name):
+    code, text = processes.run(run, failing(MKDIR, f".{THIRD}", FULL), learn=SHORT)
+    assert code == 1, text
+    (logs,) = run.glob("l/*")
+    with (logs / "metrics.jsonl").open("a") as stream:
+        stream.write('{"kind": "training", "step": 99}\n')  # was cut off
+    if kind == MKDIR:
+        shutil.rmtree(logs)
+    elif name == "/run.lock":
+        (logs / "run.lock").unlink()
+    rule = failing(kind, f"l/{logs.name}{name}", FULL)
+    code, text = processes.run(run, rule, learn=GO_ON)
+    assert code == 0, text
+    assert "Traceback" not in text
+    warnings = [line for line in text.splitlines() if "Warning: cannot" in line]
+    assert any(name.replace(".m", "m") in line for line in warnings)
+    assert all("training goes on" in line for line in warnings)
+    _check_whole(run)
+    found = outcome(run)
+    weights = {name for name in expected if not name.startswith("metrics")}
+    assert all(found[name] == expected[name] for name in weights)
+
+
 def test_logs_that_can_be_written_again(processes, run):
     once = failing(WRITE, "/metrics.jsonl", FULL, nth=2, once=True)
     code, text = processes.run(run, once, learn=SHORT)
