@@ -13,6 +13,7 @@ from maou.checkpoint.manifest import MANIFEST, seal
 from maou.config import names_only
 from maou.publish.config import PublishConfig
 from maou.publish.training import publishing
+from maou.way_on import WayOn
 
 
 def unsound(objects: dict[str, bytes]) -> list[str]:
@@ -127,7 +128,10 @@ class Run:
         places = (self.models, self.logs)
         self.models.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(parents=True, exist_ok=True)
-        with publishing(config, places, "seed = 0\n", names_only, listener) as uploads:
+        command = WayOn(self.models).command_with
+        with publishing(
+            config, places, "seed = 0\n", names_only, command, listener
+        ) as uploads:
             uploads.on_resume(None)
             train(uploads)
         return listener

@@ -134,6 +134,7 @@ def learn(
                 (folders.models, folders.logs),
                 write_config(with_names_only(config)),
                 names_only,
+                way_on.command_with,
                 reporter,
             )
         )

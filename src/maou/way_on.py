@@ -1,5 +1,6 @@
 """How to go on with a run that a signal or a store ended: the exact command."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,15 @@ class WayOn:
     @property
     def command(self) -> str:
         """Give the command."""
-        return resume_command(self.begun_from or self.run_folder, self.flags)
+        return self.command_with()
+
+    def command_with(self, upload_timeout: float | None = None) -> str:
+        """Give the command, with another `--upload-timeout` if one is given."""
+        flags = self.flags
+        if upload_timeout is not None:
+            flags = re.sub(r"(^| )--upload-timeout \S+", "", flags)
+            flags = f"{flags} --upload-timeout {upload_timeout:g}".lstrip()
+        return resume_command(self.begun_from or self.run_folder, flags)
 
     @contextmanager
     def told(self) -> Iterator[None]:

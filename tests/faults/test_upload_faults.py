@@ -4,12 +4,14 @@ Whatever happens, nobody ever sees a checkpoint whose manifest is there and whos
 are not, or a pointer to such a one; and nothing is sent twice.
 """
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from fault_proxy import Fault
 from maou.checkpoint.manifest import seal, verify_manifest
 from maou.errors import Interrupted
 from maou.publish import gcs, s3, session, worker
+from maou.settings import as_plain
 from published_runs import Run, download, settings, unsound, watch
 
 SRC = Path(__file__).parents[2] / "src"
@@ -128,7 +131,7 @@ def test_a_bucket_that_is_not_there(store, saved, config):
     nowhere = {f"{store.provider}_bucket_name": "no-such-bucket"}
     told = saved.publish(settings(store.provider, "x", **nowhere))
     assert f"Check --{store.provider}-bucket-name" in told.warnings[0]
-    assert told.results[0] == "uploaded     nothing: the store was not reached"
+    assert told.results[0] == "uploaded     nothing"
 
 
 @pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
@@ -322,18 +325,41 @@ def test_a_store_that_hangs_stops_nobody(store, config, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
-def test_a_second_signal_ends_the_wait(store, saved, config, tmp_path):
-    go = threading.Event()
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_second_signal_ends_the_wait(
+    store, saved, config, tmp_path, monkeypatch, signals
+):
+    """After the first, which comes when training is over, it goes on for a while."""
+    go, wait = threading.Event(), worker.Worker.wait
+    interrupt = partial(os.kill, os.getpid(), signal.SIGINT)
+    in_a_moment = [threading.Timer(0.2, interrupt) for _ in range(signals)]
+    before = [*(timer.start for timer in in_a_moment), go.set][:2]
 
-    def hang() -> None:
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-        go.wait(30)
+    def interrupted(*given) -> None:
+        before.pop(0)()
+        wait(*given)
 
-    store.proxy.always_write = Fault(before=hang)
+    monkeypatch.setattr(worker.Worker, "wait", interrupted)
+    store.proxy.always_write = Fault(before=lambda: go.wait(30))
     with pytest.raises(KeyboardInterrupt):
         saved.publish(config)
-    assert not go.is_set()
+    assert before == []
+    assert go.is_set() == (signals == 1)
     go.set()
+    if signals == 1:
+        _complete(store, saved, tmp_path)
+
+
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
+def test_a_signal_that_ends_at_once_waits_for_no_upload(
+    store, saved, config, monkeypatch
+):
+    def train(_) -> None:
+        raise SystemExit(130)
+
+    monkeypatch.delattr(worker.Worker, "wait")
+    with pytest.raises(SystemExit):
+        saved.publish(config, train)
 
 
 @pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
@@ -344,6 +370,27 @@ def test_without_time_the_pending_are_listed(store, saved, tmp_path):
     text = "\n".join(told.results)
     assert "pending      logs and models, epoch-0001-step-00000010, epoch-" in text
     assert "not done within 0 s (--upload-timeout)" in text
+    assert text.endswith(f"--resume-from {saved.models} --upload-timeout 600")
+
+
+def test_a_copy_names_the_place_where_it_is(store, saved, config, tmp_path):
+    """Not the one that the run began with and that was mistaken."""
+    state = saved.models / "last" / "state.json"
+    began = json.loads(state.read_text())
+    mistaken = settings(store.provider, tmp_path.name, upload_timeout=7)
+    began["settings"]["publish"] = {
+        **as_plain(mistaken),
+        f"{store.provider}_bucket_name": "nobucket",
+    }
+    state.write_text(json.dumps(began))
+    (state.parent / "MANIFEST.json").unlink()
+    seal(state.parent)
+    saved.publish(config)
+    objects = store.objects(tmp_path.name)
+    assert unsound(objects) == []
+    place = f"{tmp_path.name}/models/{saved.name}/{state.parent.resolve().name}"
+    copy = json.loads(objects[f"{place}/state.json"])["settings"]["publish"]
+    assert copy == as_plain(mistaken)
 
 
 def test_a_fetched_copy_is_sound_and_goes_on_in_its_place(

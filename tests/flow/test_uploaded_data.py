@@ -154,6 +154,8 @@ def test_two_data_sets_never_mix(store, tmp_path, capfd):
         said = capfd.readouterr()
         assert "holds other objects" in said.err
         assert f"--{store.provider}-base-path" in said.out
+        assert "uploaded     nothing\n" in said.out
+        assert said.out.endswith("Nothing is lost here.\n"), "nor with the same again"
     assert store.objects(base) == before
     assert len(store.objects(f"{tmp_path.name}/foreign")) == 1
 
@@ -230,6 +232,17 @@ def test_what_somebody_else_put_there_is_not_removed(store, tmp_path):
     there = _mirrored(store, name)
     assert there["9.npy"] == b"x"
     assert "list.json" not in there
+
+
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
+def test_what_is_refused_at_once_says_nothing_of_uploads(store, tmp_path, capfd):
+    assert _convert(tmp_path / "out") == 0
+    capfd.readouterr()
+    again = ("--output-format", "npy", *flags(store, tmp_path.name))
+    assert _convert(tmp_path / "out", *again) == 2
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "upload" not in said.err
 
 
 def test_flags_that_do_not_go_together(tmp_path, capfd):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import socket
 import sys
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cloud_stores import QUICK
+from cloud_stores import BUCKET, QUICK
 from fault_proxy import Fault
 from maou.checkpoint.manifest import verify_manifest
 from maou.cli.main import run
@@ -134,9 +135,35 @@ def test_training_does_not_wait_for_a_store_that_hangs(store, games, tmp_path, c
     last = said.out[said.out.index("pending      ") :]
     assert "epoch-0002-step-" in last
     assert "not done within 0.1 s (--upload-timeout)" in last
-    assert last.rstrip().endswith(f"maou learn-model --resume-from {models}")
+    on = f"maou learn-model --resume-from {models} --upload-timeout 600"
+    assert last.rstrip().endswith(on)
     store.proxy.reset()
-    assert _learn(tmp_path, "--resume-from", str(models), "--upload-timeout", "60") == 0
+    assert _learn(tmp_path, *shlex.split(on)[2:]) == 0
+    assert capfd.readouterr().out.splitlines()[-1] == "pending      nothing"
+    assert unsound(store.objects(tmp_path.name)) == []
+
+
+@pytest.mark.parametrize("cloud_server", ["s3"], indirect=True)
+def test_a_complete_run_goes_to_a_place_that_was_corrected(
+    store, games, tmp_path, capfd
+):
+    """The command repeats what no checkpoint has: the place, and more time."""
+    given = ("--input-path", str(games), "--no-export-onnx", "--epoch", "1")
+    wrong = ("--s3-bucket-name", "nobucket", "--upload-timeout", "0")
+    assert _learn(tmp_path, *given, *flags(store, tmp_path.name), *wrong) == 0
+    (models,) = (tmp_path / "models").iterdir()
+    capfd.readouterr()
+    right = ("--s3-bucket-name", BUCKET)
+    store.proxy.always_write = Fault(status=503)
+    assert run(["learn-model", "--resume-from", str(models), *right]) == 0
+    on = capfd.readouterr().out.rstrip().rpartition("To upload the rest: ")[2]
+    checkpoint = (models / "last").resolve()
+    assert on == (
+        f"maou learn-model --resume-from {checkpoint} --s3-bucket-name {BUCKET} "
+        "--upload-timeout 600"
+    )
+    store.proxy.reset()
+    assert run(shlex.split(on)[1:]) == 0
     assert capfd.readouterr().out.splitlines()[-1] == "pending      nothing"
     assert unsound(store.objects(tmp_path.name)) == []
 

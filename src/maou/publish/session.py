@@ -40,7 +40,7 @@ def uploading(
     """Upload in the background while the block runs; at its end wait, and report.
 
     Nothing that goes wrong with it is raised here. The wait is short after a signal,
-    and a further one ends it.
+    also after one that comes meanwhile, and a second signal ends it.
 
     Args:
         config: the store, if any.
@@ -66,18 +66,29 @@ def uploading(
         opening(config, folder, place, RETRIES),
         lambda reason: listener.warn(f"not uploaded yet: {reason}"),
     )
-    timeout = config.upload_timeout
+    timeout, is_signalled = config.upload_timeout, False
     try:
-        yield worker
-    except (Interrupted, KeyboardInterrupt, SystemExit):
-        timeout = min(timeout, INTERRUPTED)
+        try:
+            yield worker
+        except (Interrupted, KeyboardInterrupt, SystemExit):
+            is_signalled = True
+            raise
+        finally:
+            if not is_signalled:
+                worker.wait(timeout, listener.note)
+    except (Interrupted, KeyboardInterrupt):  # a SystemExit is a second signal
+        worker.wait(min(timeout, INTERRUPTED), listener.note, "after the signal")
         raise
     finally:
-        try:
-            worker.close(timeout, listener.note)
-        finally:
-            for line in ending(worker.outcome()):
-                listener.result(line)
+        worker.stop()
+        for line in ending(worker.outcome()):
+            listener.result(line)
+
+
+def longer_timeout(config: PublishConfig, outcome: Outcome) -> float | None:
+    """Propose another `--upload-timeout` where it was too short."""
+    least = PublishConfig().upload_timeout
+    return max(least, 2 * config.upload_timeout) if outcome.is_late else None
 
 
 def ending_lines(outcome: Outcome, contents: list[str], remedy: str) -> list[str]:
@@ -88,15 +99,19 @@ def ending_lines(outcome: Outcome, contents: list[str], remedy: str) -> list[str
         contents: lines about what is in the store now.
         remedy: how to upload the rest.
     """
-    lines = ["uploaded     nothing: the store was not reached"]
+    lines = ["uploaded     nothing"]
     if outcome.mirror is not None:
         sent = outcome.mirror.sent
         moved = f"{sent.objects} objects, {sent.bytes / 1e6:,.1f} MB"
         lines = [f"uploaded     {moved}, to {outcome.mirror.where}"]
     lines += [f"{'':13}{text}" for text in contents]
     if not outcome.pending:
+        if outcome.mirror is None:
+            return []  # the command ended before there was anything to upload
         return [*lines, "pending      nothing"]
     lines.append(f"pending      {', '.join(outcome.pending)}")
     if outcome.reason:
         lines.append(f"{'':13}{outcome.reason}")
+    if outcome.is_refused:  # the reason says what to do
+        return [*lines, f"{'':13}Nothing is lost here."]
     return [*lines, f"{'':13}Nothing is lost here. To upload the rest: {remedy}"]

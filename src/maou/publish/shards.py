@@ -14,7 +14,7 @@ from pathlib import Path
 from maou.publish.config import PublishConfig
 from maou.publish.mirror import CLAIM, Mirror, TakenError
 from maou.publish.payload import Payload
-from maou.publish.session import Listener, ending_lines, uploading
+from maou.publish.session import Listener, ending_lines, longer_timeout, uploading
 from maou.publish.worker import Outcome, Worker
 
 
@@ -112,7 +112,10 @@ def publishing_shards(
     """
 
     def ending(outcome: Outcome) -> list[str]:
-        return ending_lines(outcome, [], "run the same command again")
+        remedy, timeout = "run the same command again", longer_timeout(config, outcome)
+        if timeout is not None:
+            remedy += f" with --upload-timeout {timeout:g}"
+        return ending_lines(outcome, [], remedy)
 
     with uploading(config, folder, "", listener, ending) as worker:
         if worker is None:

@@ -6,12 +6,12 @@ files that grow are read by the thread when their turn comes.
 
 import itertools
 import re
-import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from maou.checkpoint.folders import checkpoints_in
 from maou.checkpoint.manifest import MANIFEST
@@ -20,8 +20,9 @@ from maou.publish.config import PublishConfig
 from maou.publish.journal import FOLDER
 from maou.publish.mirror import Mirror
 from maou.publish.payload import Payload
-from maou.publish.session import Listener, ending_lines, uploading
+from maou.publish.session import Listener, ending_lines, longer_timeout, uploading
 from maou.publish.worker import Outcome, Worker
+from maou.settings import as_plain
 from maou.train.hooks import Hook
 from maou.train.state import TrainState
 from maou.train.task import Metrics
@@ -112,13 +113,12 @@ class _RunUploads(Uploads):
                 mirror.put(name, payload)
         self._seen[name] = version
 
-    def ending(self, outcome: Outcome) -> list[str]:
+    def ending(self, outcome: Outcome, remedy: str) -> list[str]:
         """Make the run's last lines."""
         if not outcome.pending:
             shutil.rmtree(self._held, ignore_errors=True)
         contents = [] if outcome.mirror is None else self._contents(outcome.mirror)
-        run = shlex.quote(str(self._models))
-        return ending_lines(outcome, contents, f"maou learn-model --resume-from {run}")
+        return ending_lines(outcome, contents, remedy)
 
     def _contents(self, mirror: Mirror) -> list[str]:
         """Say what is in the store, a line for each checkpoint and file."""
@@ -152,6 +152,7 @@ def publishing(
     folders: tuple[Path, Path],
     run_file: str,
     clean: Clean,
+    command: Callable[[float | None], str],
     listener: Listener,
 ) -> Iterator[Uploads]:
     """Mirror a run while the block trains, and report at its end.
@@ -161,19 +162,32 @@ def publishing(
         folders: the run's folders of models and of logs.
         run_file: its settings, without local paths.
         clean: takes local paths out of the settings in a checkpoint.
+        command: gives the command that goes on with the run, and with another
+            `--upload-timeout` where that was too short.
         listener: told how it goes.
     """
     models, logs = folders
 
     def ending(outcome: Outcome) -> list[str]:
-        return uploads.ending(outcome) if isinstance(uploads, _RunUploads) else []
+        if not isinstance(uploads, _RunUploads):
+            return []
+        return uploads.ending(outcome, command(longer_timeout(config, outcome)))
+
+    def published(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Have a copy name the place where it is, whatever the run began with."""
+        place = as_plain(config)
+        del place["upload_timeout"]
+        publish = {**settings.get("publish", {}), **place}
+        return clean({**settings, "publish": publish})
 
     uploads = Uploads()
     with uploading(config, models, models.name, listener, ending) as worker:
         if worker is None:
             yield uploads
             return
-        uploads = running = _RunUploads(worker, models, logs, run_file.encode(), clean)
+        uploads = running = _RunUploads(
+            worker, models, logs, run_file.encode(), published
+        )
         try:
             yield uploads
         finally:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from maou.errors import MaouError, RemoteError
-from maou.publish.mirror import Mirror, Open
+from maou.publish.mirror import Mirror, Open, TakenError
 from maou.publish.sending import Stopped
 
 Job = Callable[[Mirror], None]
@@ -22,6 +22,7 @@ INTERRUPTED = 15.0
 """At most so many seconds are waited for uploads after a signal."""
 
 _LINES = 5.0  # seconds between two lines of progress
+_LIMIT = "(--upload-timeout)"
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,15 @@ class Outcome:
         mirror: what is in the store now; None if it was never reached.
         pending: what was not uploaded, by title.
         reason: why, if something went wrong.
+        is_late: whether more time (`--upload-timeout`) would have helped.
+        is_refused: whether the place is not ours: trying again will not help.
     """
 
     mirror: Mirror | None
     pending: tuple[str, ...]
     reason: str
+    is_late: bool
+    is_refused: bool
 
 
 class Worker:
@@ -58,9 +63,10 @@ class Worker:
         self._lost: dict[str, str] = {}
         self._stop, self._closing = threading.Event(), threading.Event()
         self._mirror: Mirror | None = None
-        self._reason = ""
-        self._thread = threading.Thread(target=self._work, name="upload", daemon=True)
-        self._thread.start()
+        self._reason, self._is_late, self._is_refused = "", False, False
+        # An interrupted `join` may take a thread for ended that is not (bpo-45274).
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="upload", daemon=True).start()
 
     def submit(self, title: str, job: Job) -> None:
         """Add a job; it takes the place of a waiting one with the same title."""
@@ -73,34 +79,41 @@ class Worker:
         with self._changed:
             return list(self._jobs)
 
-    def close(self, timeout: float, tell: Callable[[str], None]) -> None:
-        """Wait for the jobs that are left, at most so many seconds; then stop.
+    def wait(
+        self, timeout: float, tell: Callable[[str], None], limit: str = _LIMIT
+    ) -> None:
+        """Wait for the jobs that are left, at most so many seconds.
 
         Args:
             timeout: seconds.
             tell: called with lines about the progress.
+            limit: where that limit is from.
         """
         end, told = time.monotonic() + timeout, time.monotonic()
         self._closing.set()
         with self._changed:
             self._changed.notify()
-        try:
-            while self._thread.is_alive() and time.monotonic() < end:
-                self._thread.join(min(0.1, timeout))
-                if time.monotonic() - told >= _LINES:
-                    told = time.monotonic()
-                    tell(self._progress(end - told))
-            if self._thread.is_alive() and not self._reason:
-                self._reason = f"not done within {timeout:g} s (--upload-timeout)"
-        finally:
-            self._stop.set()
+        while not self._ended.is_set() and time.monotonic() < end:
+            self._ended.wait(min(0.1, timeout))
+            if time.monotonic() - told >= _LINES:
+                told = time.monotonic()
+                tell(self._progress(end - told))
+        if not self._ended.is_set():
+            self._is_late = limit == _LIMIT
+            self._reason = self._reason or f"not done within {timeout:g} s {limit}"
+
+    def stop(self) -> None:
+        """Have the thread end: nobody waits any more."""
+        self._stop.set()
+        self._closing.set()
+        with self._changed:
+            self._changed.notify()
 
     def outcome(self) -> Outcome:
         """Say what came of the uploads."""
         mirror = self._mirror
-        return Outcome(
-            mirror, (*self.titles(), *self._lost.values()), reason=self._reason
-        )
+        pending = (*self.titles(), *self._lost.values())
+        return Outcome(mirror, pending, self._reason, self._is_late, self._is_refused)
 
     def _progress(self, left: float) -> str:
         titles = self.titles()
@@ -109,6 +122,12 @@ class Worker:
             f"uploading: {len(titles)} left ({', '.join(titles[:1])}), "
             f"{sent / 1e6:,.1f} MB sent; waiting for at most {max(0, left):.0f} s more"
         )
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._ended.set()
 
     def _work(self) -> None:
         while True:
@@ -124,6 +143,7 @@ class Worker:
             except Stopped:
                 return
             except RemoteError as error:
+                self._is_refused = isinstance(error, TakenError)
                 if not self._tries_again(title, str(error)):
                     return
             except (MaouError, OSError) as error:
