@@ -181,6 +181,17 @@ def test_a_table_with_other_rows_is_refused_before_the_work(bigquery, tmp_path, 
     assert not (tmp_path / "second").exists()
 
 
+def test_a_view_is_refused_before_the_work(bigquery, tmp_path, capsys):
+    from google.cloud.bigquery import Table
+
+    view = Table(f"test-project.{DATASET}.{tmp_path.name}")
+    view.view_query = "SELECT 1"
+    bigquery.client().create_table(view)
+    assert convert(tmp_path / "out", *table_flags(tmp_path.name)) == 2
+    assert f"{DATASET}.{tmp_path.name}: is a view" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missing_data_set_is_named(bigquery, tmp_path, capsys):
     flags = ["--output-dataset-id", "nowhere", "--output-table-name", "t"]
     assert convert(tmp_path / "out", *flags) == 1

@@ -260,6 +260,7 @@ def test_values_are_parameters_and_the_cost_is_bounded(
         ({"input_dataset_id": "a.b`c"}, "is not a data set"),
         ({"input_clustering_key": "id; DROP"}, "is not a column"),
         ({"input_clustering_key": "eval"}, "is clustered first by id, so name that"),
+        ({"input_clustering_key": "no"}, "has no such column, and is clustered first"),
         ({"input_partitioning_key_date": "id"}, "is partitioned by partitioningKey"),
     ],
 )
@@ -267,6 +268,24 @@ def test_names_that_cannot_be_meant(table, tmp_path, settings, says):
     given = {"input_dataset_id": DATASET, "input_table_name": table, **settings}
     with pytest.raises(ConfigError, match=says):
         open_data(SourceConfig(input_local_cache_dir=tmp_path / "cache", **given))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {"input_clustering_key": "nope"},
+            "has no such column, and is not clustered; ",
+        ),
+        ({"input_clustering_key": "eval"}, r"{} is not clustered; leave the flag out"),
+        ({"input_partitioning_key_date": "eval"}, r"{} is not partitioned; leave the"),
+    ],
+)
+def test_a_table_without_pages(bigquery, tmp_path, settings, says):
+    bigquery.create(tmp_path.name, COLUMNS)
+    bigquery.append(tmp_path.name, hcpe_table(np.zeros((1, 38), np.uint8)))
+    with pytest.raises(ConfigError, match=says.format(tmp_path.name)):
+        opened(tmp_path.name, tmp_path / "cache", **settings)
 
 
 def test_a_table_that_does_not_fit_is_refused(bigquery, tmp_path):
@@ -301,8 +320,8 @@ def test_places_where_nothing_is(bigquery, tmp_path, rows):
 @pytest.mark.parametrize(
     ("column", "values", "says"),
     [
-        ("eval", [1, 40_000], "column eval: a value is not int16"),
-        ("hcp", [b"x" * 32, b"short"], "column hcp: a value is not fixed_size_binary"),
+        ("eval", [1, 40_000], "column eval: a value is not within -32768 to 32767"),
+        ("hcp", [b"x" * 32, b"short"], "column hcp: a value is not 32 bytes"),
         ("id", ["game_1", None], "column id: a row has no value"),
     ],
 )

@@ -85,26 +85,32 @@ class RowForm:
                 raise DataError(f"{where}: column {field.name}: a row has no value")
             try:
                 columns.append(_cast(column, field.type))
-            except (pa.ArrowException, OverflowError, ValueError) as error:
-                raise DataError(
-                    f"{where}: column {field.name}: a value is not {field.type}"
-                ) from error
+            except _MisfitError as error:
+                raise DataError(f"{where}: column {field.name}: {error}") from error
         made: Any = pa.record_batch(columns, schema=pa.schema(fields))
         order = pa.array(keyed_hash(self.hashes(made), _SALT))
         return made.append_column(pa.field(ORDER, pa.uint64()), order)
 
 
+class _MisfitError(Exception):
+    """A value that a shard cannot hold."""
+
+
 def _cast(column: Any, wanted: Any) -> Any:
-    """Cast a column; a value that does not fit is an error, never another value."""
+    """Cast a column; a value that does not fit is an error, never another value.
+
+    Raises:
+        MisfitError: there is one.
+    """
     if pa.types.is_fixed_size_list(wanted):
         lengths = pc.list_value_length(column)
         if not pc.all(pc.equal(lengths, wanted.list_size)).as_py():
-            raise ValueError
+            raise _MisfitError(f"an array has not {wanted.list_size} elements")
         elements = _cast(column.flatten(), wanted.value_type)
         arrays: Any = pa.FixedSizeListArray
         return arrays.from_arrays(elements, type=wanted)
     if column.null_count:
-        raise ValueError
+        raise _MisfitError("a value is NULL within")
     if pa.types.is_list(wanted):
         lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
         offsets: Any = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
@@ -113,6 +119,13 @@ def _cast(column: Any, wanted: Any) -> Any:
     if pa.types.is_struct(wanted):
         parts = [_cast(pc.struct_field(column, f.name), f.type) for f in wanted]
         return pa.StructArray.from_arrays(parts, fields=list(wanted))
+    try:
+        return _cast_plain(column, wanted)
+    except (pa.ArrowException, OverflowError, ValueError) as error:
+        raise _MisfitError(f"a value is not {_in_words(wanted)}") from error
+
+
+def _cast_plain(column: Any, wanted: Any) -> Any:
     if pa.types.is_float16(wanted):
         numbers = column.to_numpy(zero_copy_only=False)
         return pa.array(numbers.astype(np.float16))
@@ -121,6 +134,15 @@ def _cast(column: Any, wanted: Any) -> Any:
     if pa.types.is_fixed_size_binary(wanted):
         return column.cast(pa.binary()).cast(wanted)
     return column.cast(wanted)
+
+
+def _in_words(wanted: Any) -> str:
+    if pa.types.is_fixed_size_binary(wanted):
+        return f"{wanted.byte_width} bytes"
+    if pa.types.is_integer(wanted):
+        limits = np.iinfo(str(wanted))  # the same names
+        return f"within {limits.min} to {limits.max}"
+    return f"a {wanted}"
 
 
 def _codes(batch: Any) -> npt.NDArray[np.uint8]:

@@ -142,6 +142,12 @@ def column_of(field: Mapping[str, Any]) -> Column:
     )
 
 
+def in_words(kind: str) -> str:
+    """Name what BigQuery calls a kind of table, such as `MATERIALIZED_VIEW`."""
+    words = kind.lower().replace("_", " ")
+    return "an external table" if words == "external" else f"a {words}"
+
+
 def differences(wanted: Sequence[Column], found: Sequence[Column]) -> list[str]:
     """Say in what a table differs from what we need; empty where nothing does.
 

@@ -17,7 +17,7 @@ from maou.sources.bigquery import BigQueryDataSource, Table
 from maou.sources.bigquery_fetch import TableFetch
 from maou.sources.bigquery_pages import check_column, table_name
 from maou.sources.bigquery_rows import FORMS, RowForm
-from maou.sources.bigquery_schema import SIDE, differences
+from maou.sources.bigquery_schema import SIDE, differences, in_words
 from maou.sources.cache import Cache, Lease, disk_errors, private_cache
 from maou.sources.config import RecordInputConfig
 from maou.sources.fetch import DEFAULT_RETRIES, Retries
@@ -88,8 +88,8 @@ def _columns(source: BigQueryDataSource, table: Table, form: RowForm) -> dict[st
     """
     if table.kind not in {"TABLE", "SNAPSHOT"}:
         raise DataError(
-            f"{source.where}: is a {table.kind.lower().replace('_', ' ')}; its rows "
-            "can be read only when they are saved as a table"
+            f"{source.where}: is {in_words(table.kind)}; its rows can be read only "
+            "when they are saved as a table"
         )
     if table.needs_filter:
         raise DataError(
@@ -121,23 +121,30 @@ def _paging_column(table: Table, config: RecordInputConfig) -> str:
             "--input-partitioning-key-date",
             config.input_partitioning_key_date,
             table.partition,
-            "partitioned",
+            ("partitioned", ""),
         ),
         (
             "--input-clustering-key",
             config.input_clustering_key,
             next(iter(table.clustering), ""),
-            "clustered first",
+            ("clustered", " first"),
         ),
     ):
         if name is None:
             continue
         check_column(flag, name)
         if name.lower() != served.lower():
+            known = {column.name.lower() for column in table.columns}
+            missing = "" if name.lower() in known else "has no such column, and "
+            done, first = how
             raise ConfigError(
-                f"{flag} {name}: {table.path} is "
-                + (f"{how} by {served}, so name that" if served else f"not {how}")
-                + ", or leave the flag out"
+                f"{flag} {name}: {table.path} {missing}is "
+                + (
+                    f"{done}{first} by {served}, so name that, or "
+                    if served
+                    else f"not {done}; "
+                )
+                + "leave the flag out"
             )
         _kind_of(table, flag, name)
         return name

@@ -16,7 +16,7 @@ from maou.errors import ConfigError, RemoteError
 from maou.sources.bigquery_jobs import JOB_SECONDS, BigQueryJobs
 from maou.sources.bigquery_loading import next_file, schema_of
 from maou.sources.bigquery_pages import TableName
-from maou.sources.bigquery_schema import Column
+from maou.sources.bigquery_schema import Column, in_words
 from maou.sources.fetch import DEFAULT_RETRIES, Retries
 from maou.sources.object_store import READ_TIMEOUT
 
@@ -78,7 +78,7 @@ class BigQueryTarget(BigQueryJobs):
         """Check that the data set is there, and that the table has no rows.
 
         Raises:
-            ConfigError: it has.
+            ConfigError: it has, or it is no table.
             RemoteError: there is no such data set, or it cannot be asked.
         """
         dataset = self.path.rsplit(".", 1)[0]
@@ -90,7 +90,14 @@ class BigQueryTarget(BigQueryJobs):
                 f"BigQuery {dataset}: there is no such data set; make it (bq mk "
                 f"--dataset) or check {self.flags[0]}"
             )
-        if self.rows():
+        table = self._table(self.path)
+        kind = (table and table.table_type) or "TABLE"
+        if kind != "TABLE":
+            raise ConfigError(
+                f"{self.where}: is {in_words(kind)}, and rows go into a table of their "
+                f"own; give another {self.flags[1]}, or drop it"
+            )
+        if table is not None and table.num_rows:
             raise ConfigError(
                 f"{self.where}: has rows already, and a table holds the records of one "
                 f"output folder; give another {self.flags[1]}, or drop the table"
