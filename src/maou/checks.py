@@ -32,7 +32,8 @@ def check_sources(config: RunConfig) -> None:
     """
     source, stages = config.source, config.stage_source
     others = ["--stage3-data-path"] if stages.stage3_data_path is not None else []
-    given = check_choice(source, "the data of stage 3", others)
+    what = "the data of stage 3" if config.is_staged else "the data"
+    given = check_choice(source, what, others)
     for number, path in ((1, stages.stage1_data_path), (2, stages.stage2_data_path)):
         if config.runs_stage(number) and path is None:
             raise ConfigError(

@@ -117,7 +117,11 @@ def test_which_stages_run(config, staged, runs):
     ("config", "says"),
     [
         (_staged(None), "--input-path: is required"),
-        (_staged(None, 3, source=True), "--input-path and --stage3-data-path both"),
+        (_staged(None, 3, source=True), "both name the data of stage 3; give one"),
+        (
+            RunConfig(source=SourceConfig(input_path=Path("x"), input_dataset_id="d")),
+            "--input-path and --input-dataset-id both name the data; give one",
+        ),
         (_staged("1", 3, source=True), "--input-path and --stage3-data-path both"),
         (_staged("1", 2), "--stage 1 needs --stage1-data-path"),
         (_staged("2", 1), "--stage 2 needs --stage2-data-path"),
