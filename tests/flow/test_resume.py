@@ -65,6 +65,16 @@ def test_two_epochs_in_two_runs_are_those_of_one(work, begun, capsys, named):
     assert sum('"kind": "validation"' in line for line in lines) == 3
 
 
+def test_a_place_that_a_run_does_not_go_to_is_named(work, begun, capsys):
+    flags = ("--epoch", 2, "--model-dir", "elsewhere", "--dry-run")
+    code, text = _learn(capsys, "--resume-from", begun, *flags)
+    assert code == 0, text
+    assert "--model-dir has no effect: a run goes on in its own folder" in text
+    code, text = _learn(capsys, "--resume-from", "latest", *flags[:2], "--dry-run")
+    assert code == 0, text
+    assert "--model-dir" not in text
+
+
 def test_contradicting_flags_are_shown_with_both_values(begun, capsys):
     code, text = _learn(
         capsys, "--resume-from", begun, "--batch-size", 25, "--optimizer", "sgd"

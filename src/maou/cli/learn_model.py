@@ -34,10 +34,15 @@ def command(**values: Any) -> None:
         inherited = read_config(start.config)
     if start.resume_from is not None:
         # torch: only when there is something to train
-        from maou.checkpoint.resume import RUN_SETTINGS_FILE, find_resume_point
+        from maou.checkpoint.resume import LATEST, RUN_SETTINGS_FILE, find_resume_point
 
         model_dir = build_run(given).checkpoint.model_dir
         point = find_resume_point(start.resume_from, model_dir)
+        if "model_dir" in given and start.resume_from != LATEST:
+            console.warn(
+                "--model-dir has no effect: a run goes on in its own folder, "
+                f"{point.run_folder}"
+            )
         source, inherited = "as it began", settings_from_record(point.settings)
         if point.folder is None:
             inherited = read_config(point.run_folder / RUN_SETTINGS_FILE)
