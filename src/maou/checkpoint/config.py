@@ -6,6 +6,7 @@ from pathlib import Path
 
 from maou.errors import ConfigError
 from maou.settings import Settings, setting
+from maou.text import shortened
 
 OUTPUT = "Output"
 WARM_START = "Freezing and warm start"
@@ -78,15 +79,17 @@ class CheckpointConfig(Settings):
     @property
     def interval(self) -> Interval:
         """The time or the steps between two checkpoints."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]+)", self.checkpoint_interval)
+        found = re.fullmatch(
+            r"(\d{1,15}(?:\.\d{1,15})?) ?([a-z]+)", self.checkpoint_interval
+        )
         number, unit = found.groups() if found else ("0", "")
         if unit in ("step", "steps") and number.isdecimal() and int(number):
             return Interval(steps=int(number))
         if unit in _UNITS and float(number):
             return Interval(seconds=float(number) * _UNITS[unit])
         raise ConfigError(
-            f"--checkpoint-interval {self.checkpoint_interval}: not a time (10min, "
-            "90s, 2h) or a number of optimiser steps (500steps)"
+            f"--checkpoint-interval {shortened(self.checkpoint_interval, 40)}: not a "
+            "time (10min, 90s, 2h) or a number of optimiser steps (500steps)"
         )
 
     @property
@@ -95,13 +98,13 @@ class CheckpointConfig(Settings):
         words = [word.strip() for word in self.keep.split(",")]
         last: int | None = 1
         for word in words:
-            found = re.fullmatch(r"last(?::([1-9]\d*))?", word)
+            found = re.fullmatch(r"last(?::([1-9]\d{0,14}))?", word)
             if found:
                 last = int(found[1] or 1)
             elif word not in ("best", "best-per-head", "all"):
                 raise ConfigError(
-                    f"--keep {self.keep}: {word!r} is not best, best-per-head, last:N "
-                    "(N from 1) or all"
+                    f"--keep {shortened(self.keep, 40)}: {shortened(word, 40)!r} is "
+                    "not best, best-per-head, last:N (N from 1) or all"
                 )
         if not {"best", "best-per-head", "all"} & set(words):
             raise ConfigError(
