@@ -4,16 +4,22 @@ All that can be wrong with a run before its first step is found here. Training t
 the composition root's (`run`), measuring them the instruments'.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from maou.checkpoint.resume import ResumePoint
+from maou.checkpoint.folders import STATE
+from maou.checkpoint.load import read_tensors, require_sizes
+from maou.checkpoint.resume import ResumePoint, restore
+from maou.checkpoint.save import MODEL
 from maou.checkpoint.warm_start import warm_start
 from maou.data.arrival import fetch_in_order
 from maou.data.pipeline import TrainingData
+from maou.errors import CheckpointError
 from maou.logs.report import DryRun, Plan
 from maou.model.freezing import freeze
 from maou.model.network import BackboneNetwork
@@ -23,6 +29,7 @@ from maou.stages import Stage
 from maou.train.device import Compute
 from maou.train.interrupts import Interrupts
 from maou.train.loop import BEFORE_ROWS, Trainer
+from maou.train.memory import in_parts
 from maou.train.state import TrainState
 from maou.train.step import accumulate_gradients
 
@@ -36,27 +43,58 @@ class Prepared:
     network: BackboneNetwork
     trainer: Trainer
 
-    def state(self) -> TrainState:
-        """Begin: the network and a fresh optimiser."""
+    def state(self, resume: ResumePoint | None = None) -> TrainState:
+        """Begin: the network and a fresh optimiser; or as a checkpoint has them.
+
+        Raises:
+            CheckpointError: it does not fit, or contradicts itself.
+        """
         parameters = self.network.named_parameters()
         optimizer = build_optimizer(parameters, self.stage.optim)
         scaler = self.trainer.compute.scaler()
-        return TrainState(self.network, optimizer, scaler=scaler)
+        state = TrainState(self.network, optimizer, scaler=scaler)
+        if resume is not None and resume.folder is not None:
+            restore(state, resume.folder, self.trainer.task.metrics)
+            try:
+                self.trainer.take_place(state, same_data=self.has_data_of(resume))
+            except CheckpointError as error:
+                raise CheckpointError(f"{resume.folder / STATE}: {error}") from error
+        return state
+
+    def has_data_of(self, resume: ResumePoint) -> bool:
+        """Tell whether the data is what a run began with."""
+        return self.data.shards.fingerprint() == resume.fingerprint
 
     def plan(self) -> Plan:
         """Work out what the user should know before the first step."""
         with self.data.shards.naming():
             return make_plan(self.stage, self.data, self.trainer, self.network)
 
-    def try_one_batch(self) -> DryRun:
-        """Take one real batch through the network and back; nothing is learned."""
-        trainer, state = self.trainer, self.state()
+    def try_one_batch(self, resume: ResumePoint | None = None) -> DryRun:
+        """Take one real batch through the network and back; nothing is learned.
+
+        Args:
+            resume: where to go on from; the batch is the next one there.
+
+        Raises:
+            CheckpointError: as `state` does.
+        """
+        trainer, state = self.trainer, self.state(resume)
+        epoch = max(state.epoch, trainer.train.start_epoch)
         begin = time.perf_counter()
         with self.data.shards.naming():
-            batch = next(trainer.training.batches(trainer.train.start_epoch))
+            batch = next(
+                itertools.chain(
+                    trainer.training.batches(epoch, state.batches),
+                    trainer.training.batches(epoch + 1),  # where this one is over
+                )
+            )
         state.network.train()
         sums = accumulate_gradients(
-            state.network, [batch], trainer.task, trainer.compute
+            state.network,
+            in_parts([batch], state.micro_batch),
+            trainer.task,
+            trainer.compute,
         )
         gradients = [p.grad for p in state.network.parameters() if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(gradients))
@@ -68,7 +106,7 @@ def prepare_stages(
     stages: Sequence[Stage],
     compute: Compute,
     *,
-    begun: bool = False,
+    begun: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
     interrupts: Interrupts | None = None,
     early: bool = False,
@@ -78,7 +116,7 @@ def prepare_stages(
     Args:
         stages: the stages, in order.
         compute: where they run.
-        begun: whether a checkpoint will bring the first one's parameters.
+        begun: the checkpoint that will bring the first one's parameters.
         tell: called with lines about the progress of a fetch.
         interrupts: what signals do while training; nothing where nobody listens.
         early: whether to return before all is fetched, where training can begin then.
@@ -92,11 +130,14 @@ def prepare_stages(
         shards = stage.open(tell, early=early)
         with shards.naming():
             data = stage.prepare(shards)
+        first = stage is stages[0]
+        if first and begun is not None:
+            tensors = read_tensors(begun / MODEL)
+            require_sizes(begun, config.model, stage.build, tensors)
         # The same seed for every stage: a head starts alike with and without stages.
         torch.manual_seed(config.data.seed)
         network = stage.build()
-        first = stage is stages[0]
-        if not (first and begun):
+        if not first or begun is None:
             warm_start(network, config.warm_start, backbone=first)
         if stage.number == 3:
             freeze(network, config.freeze)

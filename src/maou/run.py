@@ -106,19 +106,20 @@ def learn(
         waiting = prepare_stages(
             stages,
             compute,
-            begun=resume is not None and resume.folder is not None,
+            begun=None if resume is None else resume.folder,
             tell=reporter.note,
             interrupts=interrupts,
             early=True,
         )
         fetch_as_needed(waiting, resume)
         if resume is not None and resume.folder is not None and not allow_changed_data:
-            _require_same_data(resume, waiting[0].data)
+            _require_same_data(resume, waiting[0])
         for prepared in waiting:
             reporter.plan(prepared.plan())
         if dry_run:
             for prepared in waiting:
-                reporter.dry_run(prepared.try_one_batch())
+                begun = resume if prepared is waiting[0] else None
+                reporter.dry_run(prepared.try_one_batch(begun))
             return None
         if folders is None:
             folders = make_folders(config)
@@ -155,17 +156,14 @@ def _run_stages(
         prepared = waiting.pop(0)  # let go of it, with its rows, when it is done
         if summary is not None:
             fill_part(prepared.network, "backbone", summary.checkpoint)
-        state = prepared.state()
+        state = prepared.state(resume)
         if resume is not None and resume.folder is not None:
-            kept = prepared.stage.config.checkpoint.kept
-            metrics = prepared.trainer.task.metrics
+            kept, trainer = prepared.stage.config.checkpoint.kept, prepared.trainer
+            needed = trainer.task.best_by if trainer.is_complete(state) else ()
             with explained(resume.run_folder, GO_ON_AGAIN):
-                notes = go_on_from(resume, state, metrics, kept)
+                notes = go_on_from(resume, state, kept, needed)
             for note in notes:
                 reporter.note(note)
-            prepared.trainer.take_place(
-                state, same_data=_same_data(resume, prepared.data)
-            )
         resume = None
         places = folders.of_stage(prepared.stage)
         summary = _run(prepared, state, places, reporter, uploads, way_on)
@@ -174,23 +172,19 @@ def _run_stages(
     return summary
 
 
-def _require_same_data(resume: ResumePoint, data: TrainingData) -> None:
+def _require_same_data(resume: ResumePoint, prepared: Prepared) -> None:
     """Refuse other data than a run began with.
 
     Raises:
         ConfigError: the fingerprints differ.
     """
-    if not _same_data(resume, data):
-        found = data.shards.fingerprint()
+    if not prepared.has_data_of(resume):
+        found = prepared.data.shards.fingerprint()
         raise ConfigError(
             f"--resume-from {resume.folder}: the data has changed (fingerprint {found},"
             f" the run began with {resume.fingerprint}); restore it, or give "
             "--allow-changed-data to go on with what is there"
         )
-
-
-def _same_data(resume: ResumePoint, data: TrainingData) -> bool:
-    return data.shards.fingerprint() == resume.fingerprint
 
 
 def _run(

@@ -15,7 +15,7 @@ from checkpoint_jobs import LOSSES, save_epochs
 from maou.checkpoint.config import CheckpointConfig
 from maou.checkpoint.load import load_checkpoint
 from maou.checkpoint.manifest import MANIFEST, verify_manifest
-from maou.checkpoint.resume import find_resume_point, go_on_from
+from maou.checkpoint.resume import find_resume_point, go_on_from, restore
 from maou.train.metrics import PolicyValueMetrics
 from system_faults import RENAME, SYNC, WRITE, killed
 from training_states import state_after_a_step
@@ -44,7 +44,8 @@ def _check(run: Path) -> int:
     point = find_resume_point(str(run), run.parent)
     assert point.skipped == ()
     state = state_after_a_step()
-    assert go_on_from(point, state, PolicyValueMetrics, KEEP) == []
+    restore(state, point.folder, PolicyValueMetrics)
+    assert go_on_from(point, state, KEEP) == []
     assert _links(run) == (AFTER_4 if state.epoch == 4 else AFTER_3)
     assert not list(run.glob(".*"))
     return state.epoch

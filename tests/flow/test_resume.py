@@ -102,6 +102,53 @@ def test_changed_data_is_refused_unless_allowed(work, begun, selfplay_rows, caps
     assert code == 0
 
 
+@pytest.fixture
+def cut(work, capsys) -> list[Path]:
+    """Checkpoints after each step of a run of two epochs, in order."""
+    every = ("--checkpoint-interval", "1steps", "--keep", "all", "--epoch", 2)
+    code, text = _learn(capsys, *TINY, *every, "--input-path", "games.hcpe")
+    assert code == 0, text
+    return sorted(_only(work / "models").glob("epoch-*"))
+
+
+def test_less_data_within_an_epoch(work, cut, selfplay_rows, capsys):
+    (work / "games.hcpe").write_bytes(selfplay_rows[:350].tobytes())
+    assert len(cut) > 15
+    for path in (cut[len(cut) // 2 - 2], cut[6], cut[1]):
+        again = ("--resume-from", path, "--allow-changed-data")
+        code, text = _learn(capsys, *again)
+        assert code == 0, text
+        assert "validation after epoch 2" in text
+        # What it saved goes on too, with the data as it is now.
+        code, text = _learn(capsys, "--resume-from", path.parent, "--epoch", 3)
+        assert code == 0, text
+
+
+def test_a_dry_run_tries_the_checkpoint(work, cut, capsys):
+    losses = set()
+    for path in (cut[0], cut[-1]):  # the last is the end of an epoch
+        code, text = _learn(capsys, "--resume-from", path, "--epoch", 3, "--dry-run")
+        assert code == 0, text
+        losses.add(text.partition("(loss ")[2].partition(",")[0])
+    code, text = _learn(capsys, *TINY, "--input-path", "games.hcpe", "--dry-run")
+    assert code == 0, text
+    losses.add(text.partition("(loss ")[2].partition(",")[0])
+    assert len(losses) == 3
+    assert sorted(cut[0].parent.glob("epoch-*")) == cut
+
+
+def test_fewer_epochs_without_the_best_checkpoint(work, cut, capsys):
+    best = next(path for path in cut if path.name.startswith("epoch-0001"))
+    shutil.rmtree(best)
+    code, text = _learn(capsys, "--resume-from", cut[-2], "--epoch", 1)
+    assert code == 2, text
+    assert "the best checkpoint so far is no longer there. Give more epochs" in text
+    assert cut[-1].is_dir()
+    code, text = _learn(capsys, "--resume-from", cut[-2], "--epoch", 3)
+    assert code == 0, text
+    assert "the best is chosen anew" in text
+
+
 def test_moved_data_is_the_same_data(work, begun, capsys):
     (work / "elsewhere").mkdir()
     (work / "games.hcpe").rename(work / "elsewhere" / "games.hcpe")

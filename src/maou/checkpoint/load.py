@@ -1,11 +1,13 @@
 """Reading checkpoints: verified first, then built from what they say of themselves."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from maou.checkpoint.fit import fill, require_fit
 from maou.checkpoint.folders import BEST, STATE
@@ -75,20 +77,50 @@ def load_checkpoint(path: Path) -> LoadedCheckpoint:
             f"{folder}: a network with {shortened(held) or 'no heads'}, as "
             "stages 1 and 2 train; needed is one with policy and value (stage 3)"
         )
-    source = f"{folder / MODEL}: does not fit the network it describes"
     try:
         config = ModelConfig(**state["model"])
-        _require_depth(config, len(tensors))
-        with torch.device("meta"):  # its sizes are only claims so far: take no memory
-            require_fit(build_network(config), tensors, source)
-        network = build_network(config)
-    except (ConfigError, TypeError, KeyError, RuntimeError, OverflowError) as error:
-        raise CheckpointError(
-            f"{folder / STATE}: describes a network that this version cannot build: "
-            f"{shortened(str(error))}"
-        ) from error
-    fill(network, tensors, source)
+    except (ConfigError, TypeError, KeyError) as error:
+        raise _unbuildable(folder, error) from error
+    require_sizes(folder, config, lambda: build_network(config), tensors)
+    network = build_network(config)
+    fill(network, tensors, _misfit(folder))
     return LoadedCheckpoint(folder, network.eval(), state)
+
+
+def require_sizes(
+    folder: Path,
+    config: ModelConfig,
+    build: Callable[[], nn.Module],
+    tensors: Mapping[str, torch.Tensor],
+) -> None:
+    """Check that a network has the sizes of saved tensors, before it takes memory.
+
+    Args:
+        folder: the checkpoint.
+        config: the network's sizes, which are only claims so far.
+        build: builds it.
+        tensors: what was saved.
+
+    Raises:
+        CheckpointError: it has others, or cannot be built.
+    """
+    try:
+        _require_depth(config, len(tensors))
+        with torch.device("meta"):
+            require_fit(build(), tensors, _misfit(folder))
+    except (ConfigError, TypeError, RuntimeError, OverflowError) as error:
+        raise _unbuildable(folder, error) from error
+
+
+def _misfit(folder: Path) -> str:
+    return f"{folder / MODEL}: does not fit the network it describes"
+
+
+def _unbuildable(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{folder / STATE}: describes a network that this version cannot build: "
+        f"{shortened(str(error))}"
+    )
 
 
 def _require_depth(config: ModelConfig, tensors: int) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ def restore(state: TrainState, folder: Path, metrics: type[Metrics]) -> None:
         # Checkpoints of earlier versions have none of these.
         state.ahead = count(saved.get("ahead", 0))
         micro_batch = saved.get("micro_batch")
-        state.micro_batch = None if micro_batch is None else count(micro_batch)
+        state.micro_batch = None if micro_batch is None else count(micro_batch, 1)
         state.numbers = numbers_of(saved.get("numbers", {}))
         scaling = saved.get("loss_scaler")
         if state.scaler is not None and scaling is not None:
@@ -194,43 +194,52 @@ def restore(state: TrainState, folder: Path, metrics: type[Metrics]) -> None:
 
 
 def go_on_from(
-    point: ResumePoint, state: TrainState, metrics: type[Metrics], keep: Keep
+    point: ResumePoint, state: TrainState, keep: Keep, needed: Collection[str] = ()
 ) -> list[str]:
-    """Restore a checkpoint, and make the run's folder say that this is its newest.
+    """Make a run's folder say that the checkpoint gone on from is its newest.
 
     Newer checkpoints, of later stages too, are set aside: the run takes another way.
     Links and retention are brought up to where a crash may have left them.
 
     Args:
         point: has a checkpoint.
-        state: what to fill.
-        metrics: the class of the task's metrics.
+        state: what was restored from it; its best epochs are brought up to date.
         keep: which checkpoints are kept.
+        needed: the criteria by which there has to be a best one, as no epoch follows.
 
     Returns:
         What there is to tell the user.
 
     Raises:
-        CheckpointError: it does not fit.
+        CheckpointError: there is none; nothing was changed.
     """
     assert point.folder is not None
-    restore(state, point.folder, metrics)
+    folder = point.folder.parent
+    best = {by: checkpoint_name(b.epoch, b.step) for by, b in state.best.items()}
+    gone = [
+        name
+        for by, name in best.items()
+        if BEST_LINKS[by] == BEST and not (folder / name).is_dir()
+    ]
+    if gone:
+        best = _begin_best_anew(state)
+    if not set(needed) <= best.keys():
+        raise CheckpointError(
+            f"--resume-from {point.folder}: no epoch is left to train, and the best "
+            "checkpoint so far is no longer there. Give more epochs, so that the best "
+            "is chosen anew, or name a checkpoint of an epoch's end"
+        )
     notes = [
         f"newer than where this goes on: {newer}, now {set_aside(newer)}"
         for newer in _newer(point, state)
     ]
     for name in _STAGE_FOLDERS:
         clear_leftovers(point.run_folder / name)
-    folder = point.folder.parent
-    best = {by: checkpoint_name(b.epoch, b.step) for by, b in state.best.items()}
-    for by, name in best.items():
-        if BEST_LINKS[by] == BEST and not (folder / name).is_dir():
-            notes.append(
-                f"the best checkpoint so far, {folder / name}, is no longer there; the "
-                "best is chosen anew"
-            )
-            best = _begin_best_anew(state)
-            break
+    notes += [
+        f"the best checkpoint so far, {folder / name}, is no longer there; the best is "
+        "chosen anew"
+        for name in gone
+    ]
     mend_links(folder, point.folder, best, keep)
     retain(folder, keep)
     return notes

@@ -22,13 +22,13 @@ _KINDS: dict[type[Optimizer], tuple[str, ...]] = {
 """What each optimiser keeps of a parameter."""
 
 
-def count(value: Any) -> int:
-    """Take a whole number that is not negative.
+def count(value: Any, least: int = 0) -> int:
+    """Take a whole number that is not negative, or at least so much.
 
     Raises:
         ValueError: it is something else.
     """
-    if type(value) is not int or not 0 <= value < 2**63:
+    if type(value) is not int or not least <= value < 2**63:
         raise ValueError(f"{shortened(repr(value), 40)} is not a count")
     return value
 

@@ -102,7 +102,7 @@ class DryRun:
 
     Attributes:
         rows: positions in it.
-        total_loss: mean loss of the untrained network.
+        total_loss: mean loss, of the untrained network or the checkpoint's.
         gradient_norm: length of the whole gradient.
         seconds: time for the batch forward and back.
     """

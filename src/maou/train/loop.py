@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from maou.data.loader import BatchSource
+from maou.errors import CheckpointError
 from maou.model.network import BackboneNetwork
 from maou.optim.config import OptimConfig
 from maou.optim.optimizer import set_learning_rate
@@ -153,15 +154,26 @@ class Trainer:
         return state.step - self.announced().steps_at(epochs, state.batches)
 
     def take_place(self, state: TrainState, *, same_data: bool) -> None:
-        """Check the place of a state that was restored.
+        """Check the place of a state that was restored, or find it in other data.
+
+        There, the epoch in progress goes on with a whole step; it is over where it has
+        no more batches than were made.
 
         Raises:
-            BugError: with the same data it is at another step than its epochs make.
+            CheckpointError: with the same data it is at another step than its epochs
+                and batches make.
         """
-        ahead = self.steps_ahead(state)
-        if same_data:
-            require_count(AHEAD, state.ahead, ahead)
-        state.ahead = ahead
+        an_epoch, a_step = len(self.training), self.train.gradient_accumulation_steps
+        if not same_data:
+            state.batches = min(an_epoch, -(-state.batches // a_step) * a_step)
+            state.ahead = self.steps_ahead(state)
+        elif state.batches > an_epoch or state.ahead != self.steps_ahead(state):
+            raise CheckpointError(
+                f"step {state.step:,} after {state.epoch:,} epochs and "
+                f"{state.batches:,} batches is no place in this run, whose epochs have "
+                f"{an_epoch:,} batches and {self.steps_per_epoch:,} steps; go on from "
+                "another checkpoint"
+            )
 
     def is_complete(self, state: TrainState) -> bool:
         """Tell whether all epochs are made, the goal is reached, or patience is out."""

@@ -8,12 +8,17 @@ import pytest
 
 from maou.checkpoint.config import CheckpointConfig, Keep
 from maou.checkpoint.folders import LAST, STATE, checkpoints_in
-from maou.checkpoint.resume import find_resume_point, go_on_from, require_newest
+from maou.checkpoint.resume import (
+    find_resume_point,
+    go_on_from,
+    require_newest,
+    restore,
+)
 from maou.checkpoint.save import save_checkpoint
-from maou.errors import ConfigError, TrainingError
+from maou.errors import CheckpointError, ConfigError, TrainingError
 from maou.train.metrics import PolicyValueMetrics
 from maou.train.state import TrainState
-from training_states import end_epoch, state_after_a_step
+from training_states import BEST_BY, end_epoch, state_after_a_step
 
 DEFAULT = CheckpointConfig().kept
 RECORD = {"stage": 3, "data_fingerprint": ""}
@@ -78,7 +83,8 @@ def test_what_the_newest_would_go_back_to_is_kept(tmp_path):
 def _go_on(run: Path, path: Path, keep: Keep = DEFAULT) -> tuple[TrainState, list[str]]:
     point = find_resume_point(str(path), run.parent)
     state = _begin()
-    return state, go_on_from(point, state, PolicyValueMetrics, keep)
+    restore(state, point.folder, PolicyValueMetrics)
+    return state, go_on_from(point, state, keep)
 
 
 def test_going_back_sets_newer_ones_aside(tmp_path):
@@ -226,3 +232,37 @@ def test_state_names_the_step_of_the_best(tmp_path):
         "policy": 20,
         "value": 10,
     }
+
+
+def test_a_best_that_is_gone_where_no_epoch_follows(tmp_path):
+    """Within an epoch there is nothing to choose from: refused, and nothing changed."""
+    run = tmp_path / "run"
+    state = _begin()
+    _train(run, state, LOSSES[:1])
+    state.step, state.batches = state.step + 1, 1
+    for _ in range(2):
+        save_checkpoint(run, state, RECORD, keep=Keep(last=None))
+        state.step += 1
+    shutil.rmtree((run / "best").resolve())
+    older = checkpoints_in(run)[1]
+    before = sorted(run.iterdir())
+    point = find_resume_point(str(older), tmp_path)
+    state = _begin()
+    restore(state, point.folder, PolicyValueMetrics)
+    with pytest.raises(
+        CheckpointError, match="the best checkpoint so far is no longer"
+    ):
+        go_on_from(point, state, DEFAULT, BEST_BY)
+    assert sorted(run.iterdir()) == before
+    _, notes = _go_on(run, older)  # with more epochs, one is chosen
+    assert "chosen anew" in notes[-1]
+
+
+def test_an_interval_of_absurdly_many_digits():
+    """More digits than Python turns into a number."""
+    digits = "9" * 5000
+    for bad in (f"{digits}steps", f"1.{digits}s"):
+        with pytest.raises(ConfigError, match=r"999\.\.\.: not a time"):
+            CheckpointConfig(checkpoint_interval=bad)
+    with pytest.raises(ConfigError, match="is not best, best-per-head"):
+        CheckpointConfig(keep=f"best,last:{digits}")

@@ -13,7 +13,7 @@ from maou.checkpoint.resume import find_resume_point, restore
 from maou.config import RunConfig
 from maou.data.config import DataConfig
 from maou.data.loader import BatchSource
-from maou.errors import BugError
+from maou.errors import BugError, CheckpointError
 from maou.logs.health import HealthHook
 from maou.model.config import ModelConfig
 from maou.prepared import Prepared, prepare_stages
@@ -155,7 +155,7 @@ def test_after_a_resume_within_an_epoch(prepared, tmp_path):
     # A place that is wrong by a step shows before training goes on.
     state = resumed()
     state.batches = 2
-    with pytest.raises(BugError, match="beyond the schedule's: 0 announced, 1 found"):
+    with pytest.raises(CheckpointError, match="step 2 after 0 epochs and 2 batches"):
         prepared.trainer.take_place(state, same_data=True)
     # With other data, the same is no bug; what follows still has to agree.
     prepared.trainer.take_place(state, same_data=False)
@@ -165,3 +165,42 @@ def test_after_a_resume_within_an_epoch(prepared, tmp_path):
     trainer = dataclasses.replace(prepared.trainer, training=source)
     with pytest.raises(BugError, match="epoch 1 by the loader: 1 announced, 0 found"):
         trainer.fit(resumed(), [])
+
+
+@pytest.mark.parametrize("omits", range(1, 5))
+@pytest.mark.parametrize("batches", range(6))
+def test_a_place_in_other_data(prepared, batches, omits):
+    """Within an epoch, or beyond its end where the data has become less."""
+
+    @dataclasses.dataclass
+    class Less(Lying):
+        def batches(self, epoch: int, start: int = 0) -> Iterator:
+            left = len(self) - start
+            return itertools.islice(self.source.batches(epoch, start), max(0, left))
+
+    source = Less(prepared.trainer.training, says=-omits)
+    trainer = dataclasses.replace(prepared.trainer, training=source)
+    state = prepared.state()
+    state.before = prepared.trainer.validate(state.network, state.network)
+    state.batches, state.step = batches, -(-batches // 2)
+    trainer.take_place(state, same_data=False)
+    assert state.batches <= len(source)
+    trainer.take_place(state, same_data=True)  # as after a checkpoint there
+    trainer.fit(state, [])
+    assert (state.epoch, state.batches) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epoch": 1},
+        {"batches": 6, "step": 3},
+        {"batches": 10**18},
+        {"step": 10**9},
+        {"ahead": 1},
+    ],
+)
+def test_a_place_that_cannot_be(prepared, changes):
+    state = dataclasses.replace(prepared.state(), **changes)
+    with pytest.raises(CheckpointError, match="is no place in this run"):
+        prepared.trainer.take_place(state, same_data=True)
