@@ -65,6 +65,11 @@ class Prepared:
         """Tell whether the data is what a run began with."""
         return self.data.shards.fingerprint() == resume.fingerprint
 
+    def needed_best(self, state: TrainState) -> frozenset[str]:
+        """Give the criteria by which there has to be a best epoch already."""
+        complete = self.trainer.is_complete(state)  # then no epoch follows
+        return frozenset(self.trainer.task.best_by if complete else ())
+
     def plan(self) -> Plan:
         """Work out what the user should know before the first step."""
         with self.data.shards.naming():

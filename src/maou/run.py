@@ -158,8 +158,8 @@ def _run_stages(
             fill_part(prepared.network, "backbone", summary.checkpoint)
         state = prepared.state(resume)
         if resume is not None and resume.folder is not None:
-            kept, trainer = prepared.stage.config.checkpoint.kept, prepared.trainer
-            needed = trainer.task.best_by if trainer.is_complete(state) else ()
+            kept = prepared.stage.config.checkpoint.kept
+            needed = prepared.needed_best(state)
             with explained(resume.run_folder, GO_ON_AGAIN):
                 notes = go_on_from(resume, state, kept, needed)
             for note in notes:

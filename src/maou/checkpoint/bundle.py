@@ -22,17 +22,23 @@ from safetensors.torch import save_file
 from maou.checkpoint.folders import LAST, PARTIAL, STATE
 from maou.checkpoint.load import read_tensors
 from maou.checkpoint.manifest import seal, verify_manifest
-from maou.checkpoint.save import write_state
+from maou.checkpoint.save import MODEL, OPTIMIZER, RANDOM, write_state
+from maou.checkpoint.saved import count
 from maou.data.batch import Batch, FlagBatch, PositionBatch, SoftBatch
 from maou.errors import CheckpointError
 from maou.files import sync_folder
 from maou.reading import read_json
+from maou.text import shortened
+from maou.train.config import AUTO, PRECISIONS
 from maou.train.device import Compute
 from maou.train.guards import BrokenStep, BrokenStepError, GradientFault
 from maou.train.state import TrainState
 
 BATCHES, BROKEN = "batches.safetensors", "broken.json"
 VERSION = 1
+
+MOST_THREADS = 1024
+"""More than any machine's cores; torch ends the process where it cannot start them."""
 
 _KINDS: dict[str, type[Any]] = {
     cls.__name__: cls for cls in (Batch, SoftBatch, FlagBatch)
@@ -148,7 +154,7 @@ def read_bundle(folder: Path) -> Bundle:
             f"{folder}: not a bundle of a broken step (no {BROKEN}); learn-model names "
             "one when a loss or gradient is not finite"
         )
-    verify_manifest(folder, (BROKEN, STATE, BATCHES))
+    verify_manifest(folder, (BROKEN, STATE, BATCHES, MODEL, OPTIMIZER, RANDOM))
     try:
         said = read_json(folder / BROKEN)
         if said["version"] != VERSION:
@@ -158,22 +164,51 @@ def read_bundle(folder: Path) -> Bundle:
             )
         return Bundle(
             folder=folder,
-            settings=read_json(folder / STATE)["settings"],
-            step=int(said["step"]),
-            epoch=int(said["epoch"]),
+            settings=_settings(read_json(folder / STATE)["settings"]),
+            step=count(said["step"]),
+            epoch=count(said["epoch"]),
             batches=_unpack(read_tensors(folder / BATCHES), said["batches"]),
             found=_from_plain(said["found"]),
-            device=str(said["device"]),
-            precision=str(said["precision"]),
-            threads=int(said["threads"]),
-            torch_version=str(said["torch_version"]),
+            device=_device(said["device"]),
+            precision=_precision(said["precision"]),
+            threads=_threads(said["threads"]),
+            torch_version=shortened(str(said["torch_version"]), 40),
         )
     except (
         *(OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError),
+        *(OverflowError, RuntimeError),
     ) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{folder}: not a readable bundle: {error!r}") from error
+        raise CheckpointError(
+            f"{folder}: not a readable bundle: {shortened(repr(error))}"
+        ) from error
+
+
+def _settings(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"settings {value!r}")  # noqa: TRY004 - what is read is wrong
+    return value
+
+
+def _device(value: object) -> str:
+    """Take a device that torch knows and that computes; it may be absent here."""
+    if torch.device(str(value)).type == "meta":
+        raise ValueError(f"device {value}")
+    return str(value)
+
+
+def _precision(value: object) -> str:
+    if value not in PRECISIONS or value == AUTO:
+        raise ValueError(f"precision {value!r}")
+    return str(value)
+
+
+def _threads(value: object) -> int:
+    """Take a number of threads that torch can start."""
+    if count(value, 1) > MOST_THREADS:
+        raise ValueError(f"{value} threads")
+    return count(value)
 
 
 def _free(path: Path) -> Path:
@@ -213,9 +248,12 @@ def _unpack(
             for field in dataclasses.fields(cls)
         }
         batch: PositionBatch = cls(**values)
+        batch.check()
         if len(batch) != plain["rows"]:
             raise ValueError(f"batch {number} has {len(batch)} rows")
         batches.append(batch)
+    if not batches:
+        raise ValueError("there are no batches")
     return tuple(batches)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from maou.shogi.labels import N_LABELS
-from maou.shogi.pieces import HAND_SIZE
+from maou.shogi.pieces import HAND_MAX, HAND_SIZE, N_PIECE_IDS
 from maou.shogi.samples import Samples
 from maou.shogi.squares import N_SQUARES
 
@@ -57,6 +57,37 @@ class PositionBatch(ABC):
     @abstractmethod
     def to(self, device: torch.device) -> Self:
         """Move to the device, without waiting where memory is page-locked."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Check a batch that comes from a file.
+
+        Raises:
+            ValueError: it is laid out otherwise, or names a piece, a count in hand or
+                a label that there is not.
+        """
+
+
+def _require_layout(buffer: object, size: int) -> None:
+    """Refuse what is not a buffer of rows of so many bytes."""
+    if not (isinstance(buffer, Tensor) and buffer.dtype == torch.uint8):
+        raise ValueError("a batch holds something else than bytes")
+    if buffer.ndim != 1 or buffer.shape[0] % size:
+        raise ValueError(f"{list(buffer.shape)} bytes of a batch are no whole rows")
+
+
+def _require_below(values: Tensor, limit: int | Tensor, what: str) -> None:
+    """Refuse numbers that are negative, or not below a limit."""
+    if bool(((values < 0) | (values >= limit)).any()):
+        raise ValueError(f"a batch holds a {what} that there is not")
+
+
+def _require_positions(batch: PositionBatch) -> None:
+    """Refuse a batch that is empty or whose positions cannot be."""
+    if not len(batch):
+        raise ValueError("a batch is empty")
+    _require_below(batch.board_BS, N_PIECE_IDS, "piece")
+    _require_below(batch.hand_BH, torch.from_numpy(HAND_MAX) + 1, "count in hand")
 
 
 class PlayedBatch(PositionBatch):
@@ -128,6 +159,12 @@ class Batch(PlayedBatch):
         """Move to the device."""
         return Batch(self.buffer.to(device, non_blocking=True))
 
+    def check(self) -> None:
+        """Check a batch that comes from a file."""
+        _require_layout(self.buffer, BYTES_PER_POSITION)
+        _require_positions(self)
+        _require_below(self.label_B, N_LABELS, "label")
+
 
 def _cut(buffer: Tensor, sizes: tuple[int, ...], begin: int, end: int) -> Tensor:
     """Copy some rows of a buffer that holds one field of all rows after the other.
@@ -194,20 +231,23 @@ class SoftBatch(PlayedBatch):
         """Hand counts, uint8 [B, 14]."""
         return self._part(_VALUE + N_SQUARES, _POSITION).view(-1, HAND_SIZE)
 
-    def policy_target(self) -> Tensor:
-        """Spread the shares over all labels, float32 [B, 1496]; each row sums to 1."""
+    def _moves(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Give shares float32 [N], rows int32 [N] and labels int16 [N]."""
         count = self.moves.shape[0] // _MOVE
         share_N = self.moves[: _SHARE * count].view(torch.float32)
         row_N = self.moves[_SHARE * count : (_SHARE + _ROW) * count].view(torch.int32)
-        label_N = self.moves[(_SHARE + _ROW) * count :].view(torch.int16)
+        return share_N, row_N, self.moves[(_SHARE + _ROW) * count :].view(torch.int16)
+
+    def policy_target(self) -> Tensor:
+        """Spread the shares over all labels, float32 [B, 1496]; each row sums to 1."""
+        share_N, row_N, label_N = self._moves()
         shares_BM = torch.zeros(len(self), N_LABELS, device=share_N.device)
         shares_BM[row_N.long(), label_N.long()] = share_N
         return shares_BM
 
     def take(self, begin: int, end: int) -> "SoftBatch":
         """Copy some positions, with their moves."""
-        count = self.moves.shape[0] // _MOVE
-        row_N = self.moves[_SHARE * count : (_SHARE + _ROW) * count].view(torch.int32)
+        _, row_N, _ = self._moves()
         ends = torch.tensor([begin, end], dtype=torch.int32)
         first, after = torch.searchsorted(row_N, ends).tolist()
         moves = _cut(self.moves, (_SHARE, _ROW, _LABEL), first, after)
@@ -226,6 +266,17 @@ class SoftBatch(PlayedBatch):
             self.positions.to(device, non_blocking=True),
             self.moves.to(device, non_blocking=True),
         )
+
+    def check(self) -> None:
+        """Check a batch that comes from a file."""
+        _require_layout(self.positions, _POSITION)
+        _require_layout(self.moves, _MOVE)
+        _require_positions(self)
+        _, row_N, label_N = self._moves()
+        _require_below(label_N, N_LABELS, "label")
+        _require_below(row_N, len(self), "row")
+        if bool((row_N[1:] < row_N[:-1]).any()):
+            raise ValueError("the moves of a batch are not in the order of its rows")
 
 
 def soft_batch(
@@ -308,6 +359,13 @@ class FlagBatch(PositionBatch):
     def to(self, device: torch.device) -> "FlagBatch":
         """Move to the device."""
         return FlagBatch(self.buffer.to(device, non_blocking=True), self.flags)
+
+    def check(self) -> None:
+        """Check a batch that comes from a file."""
+        if type(self.flags) is not int or self.flags < 1:
+            raise ValueError(f"a batch has {self.flags} targets")
+        _require_layout(self.buffer, self._bytes)
+        _require_positions(self)
 
 
 def flag_batch(

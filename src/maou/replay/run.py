@@ -9,12 +9,15 @@ from typing import Any
 import torch
 
 from maou.checkpoint.bundle import Bundle, read_bundle
+from maou.checkpoint.load import read_tensors, require_sizes
 from maou.checkpoint.resume import restore
+from maou.checkpoint.save import MODEL
 from maou.config import RunConfig, run_config_from_record
-from maou.data.batch import PositionBatch
+from maou.data.batch import FlagBatch, PositionBatch
 from maou.errors import CheckpointError, ConfigError
 from maou.model.freezing import freeze
 from maou.optim.optimizer import build_optimizer
+from maou.records.stage_shards import STAGES as RECORDS
 from maou.replay.config import ReplayConfig
 from maou.replay.trace import Trace, traced
 from maou.stages import Stage, stages_of
@@ -113,7 +116,8 @@ def replay(config: ReplayConfig) -> Replay:
     if compute.device.type == "cpu":
         torch.set_num_threads(bundle.threads)  # sums depend on it
     stage = _stage(bundle)
-    state = _state(stage, compute)
+    _require_batches(bundle, stage)
+    state = _state(bundle, stage, compute)
     step = _Step(bundle, state, stage.task(), compute)
     with traced(state.network) as trace:
         found = step.make()
@@ -217,7 +221,29 @@ def _stage(bundle: Bundle) -> Stage:
         ) from error
 
 
-def _state(stage: Stage, compute: Compute) -> TrainState:
+def _require_batches(bundle: Bundle, stage: Stage) -> None:
+    """Refuse batches that the stage does not learn from.
+
+    Raises:
+        CheckpointError: one of them is such.
+    """
+    for batch in bundle.batches:
+        if isinstance(batch, FlagBatch):
+            fits = (
+                stage.number in RECORDS and batch.flags == RECORDS[stage.number].flags
+            )
+        else:
+            fits = stage.number == 3
+        if not fits:
+            raise CheckpointError(
+                f"{bundle.folder}: holds batches of another stage than its settings, "
+                f"which say stage {stage.number}; the bundle is damaged"
+            )
+
+
+def _state(bundle: Bundle, stage: Stage, compute: Compute) -> TrainState:
+    tensors = read_tensors(bundle.folder / MODEL)
+    require_sizes(bundle.folder, stage.config.model, stage.build, tensors)
     network = stage.build()
     if stage.number == 3:
         freeze(network, stage.config.freeze)

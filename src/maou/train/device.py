@@ -7,6 +7,7 @@ import torch
 from torch.amp import GradScaler
 
 from maou.errors import ConfigError
+from maou.text import shortened
 from maou.train.config import AUTO
 
 _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -75,12 +76,15 @@ def resolve_compute(name: str | None, precision: str = AUTO) -> Compute:
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+        torch.zeros(1, device=device).item()  # meta has shapes only
+    except (RuntimeError, AssertionError, ImportError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, NotImplementedError):  # it lists all that torch has
+            reason = "this torch does not compute there"
         raise ConfigError(
-            f"--gpu {name}: this device is not available ({reason}); name another, or "
-            "leave the flag out for the best one present"
+            f"--gpu {shortened(name, 40)}: this device is not available "
+            f"({shortened(reason)}); name another, or leave the flag out for the best "
+            "one present"
         ) from error
     return Compute(device, _autocast(device, precision))
 
