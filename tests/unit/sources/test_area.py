@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 
 import pytest
 
@@ -156,6 +157,14 @@ def test_a_failure_that_cannot_be_written_is_known_here(tmp_path, monkeypatch):
         shared.area.note_failure(RemoteError("full"))
     with pytest.raises(RemoteError, match="full"):
         shared.area.refuse_if_hopeless()
+
+
+def test_whoever_waits_hears_of_a_cache_that_was_removed(tmp_path):
+    cache = tmp_path / "cache"
+    shared = _open(cache)
+    shutil.rmtree(cache)
+    with pytest.raises(RemoteError, match=r"cache-dir .*/cache: files that this run"):
+        arriving.wait_for(shared.folder / "a.hcpe", 0, 1)
 
 
 def test_what_is_mapped_has_its_disk_space(tmp_path):
