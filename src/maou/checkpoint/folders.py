@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from maou.checkpoint.config import Keep
+from maou.checkpoint.manifest import MANIFEST, verify_manifest
+from maou.errors import CheckpointError
 from maou.files import sync_folder
-from maou.reading import read_json
+from maou.reading import read_json, read_limited
 
 STATE = "state.json"
 LAST, BEST = "last", "best"
@@ -147,6 +149,47 @@ def set_aside(checkpoint: Path) -> Path:
     checkpoint.rename(aside)
     sync_folder(checkpoint.parent)
     return aside
+
+
+def make_copies_links(folder: Path) -> None:
+    """Make copies of checkpoints that stand where links belong links again.
+
+    A run that was copied with its links followed (`cp -rL`, `scp -r`) has them.
+
+    Raises:
+        CheckpointError: a folder there is no such copy, and is left alone.
+    """
+    copied: dict[Path, Path] = {}
+    for name in (LAST, *BEST_LINKS.values()):
+        link = folder / name
+        if link.is_dir() and not link.is_symlink():
+            origins = (path for path in checkpoints_in(folder) if _is_copy(link, path))
+            origin = next(origins, None)
+            if origin is None:
+                raise CheckpointError(
+                    f"{link}: a folder where the run has a link, and no sound copy of "
+                    "a checkpoint beside it; move it away, and give the same command "
+                    "again"
+                )
+            copied[link] = origin
+    for link, origin in copied.items():
+        remove(link)
+        point(link, origin.name)
+
+
+def _is_copy(copy: Path, checkpoint: Path) -> bool:
+    """Tell whether both are sound and the same, so that one of them is enough."""
+    try:
+        manifests = (read_limited(path / MANIFEST) for path in (copy, checkpoint))
+        if next(manifests) != next(manifests):
+            return False
+        verify_manifest(copy)
+        verify_manifest(checkpoint)
+        return {path.name for path in copy.iterdir()} <= {
+            path.name for path in checkpoint.iterdir()
+        }
+    except (OSError, ValueError):
+        return False
 
 
 def mend_links(folder: Path, last: Path, best: Mapping[str, str], keep: Keep) -> None:

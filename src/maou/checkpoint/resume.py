@@ -22,6 +22,7 @@ from maou.checkpoint.folders import (
     checkpoints_in,
     clear_leftovers,
     contains_checkpoint_name,
+    make_copies_links,
     mend_links,
     retain,
     set_aside,
@@ -130,8 +131,8 @@ def require_newest(point: ResumePoint) -> None:
     if newest != point.newest:
         raise TrainingError(
             f"{point.run_folder}: another process trained here in the meantime; the "
-            f"newest checkpoint is now {newest}. Give the same command again to go on "
-            "from what is there"
+            f"newest checkpoint is now {newest or 'gone'}. Give the same command again "
+            "to go on from what is there"
         )
 
 
@@ -211,7 +212,8 @@ def go_on_from(
         What there is to tell the user.
 
     Raises:
-        CheckpointError: there is none; nothing was changed.
+        CheckpointError: there is none, and nothing was changed; or there are folders
+            where links belong.
     """
     assert point.folder is not None
     folder = point.folder.parent
@@ -229,12 +231,13 @@ def go_on_from(
             "checkpoint so far is no longer there. Give more epochs, so that the best "
             "is chosen anew, or name a checkpoint of an epoch's end"
         )
+    for name in _STAGE_FOLDERS:
+        clear_leftovers(point.run_folder / name)
+        make_copies_links(point.run_folder / name)
     notes = [
         f"newer than where this goes on: {newer}, now {set_aside(newer)}"
         for newer in _newer(point, state)
     ]
-    for name in _STAGE_FOLDERS:
-        clear_leftovers(point.run_folder / name)
     notes += [
         f"the best checkpoint so far, {folder / name}, is no longer there; the best is "
         "chosen anew"

@@ -189,6 +189,53 @@ def test_links_that_a_crash_left_behind_are_mended(tmp_path):
     assert not list(run.glob(".*"))
 
 
+@pytest.fixture
+def copied(tmp_path) -> Path:
+    """A run that was copied with its links followed."""
+    _train(tmp_path / "run", _begin(), LOSSES[:3])
+    _train(tmp_path / "run" / "stage1", _begin(), LOSSES[:2])
+    shutil.copytree(tmp_path / "run", tmp_path / "copied")
+    assert _links(tmp_path / "copied") == {}
+    return tmp_path / "copied"
+
+
+def test_a_run_that_was_copied_with_links_followed(copied):
+    state, notes = _go_on(copied, copied)
+    assert (state.epoch, notes) == (3, [])
+    expected = {"last": 3, "best": 1, "best-policy": 2, "best-value": 3}
+    assert _links(copied) == expected
+    assert _links(copied / "stage1") == {
+        "last": 2,
+        "best": 1,
+        "best-policy": 2,
+        "best-value": 1,
+    }
+    assert _epochs(copied) == [1, 2, 3]
+    assert not list(copied.rglob(".*"))
+
+
+@pytest.mark.parametrize("what", ["changed", "another file", "lone", "damaged"])
+def test_a_folder_where_a_link_belongs(copied, what):
+    """It is removed only if nothing is lost with it."""
+    best = copied / "best"
+    origin = checkpoints_in(copied)[-1]
+    if what == "changed":
+        (best / "model.safetensors").write_bytes(b"mine")
+    elif what == "another file":
+        (best / "notes.txt").write_text("mine")
+    elif what == "lone":
+        shutil.rmtree(origin)
+    else:
+        (origin / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"/best: a folder.*move it away"):
+        _go_on(copied, copied)
+    assert best.is_dir()
+    assert (copied / "last").is_dir()
+    best.rename(copied / "mine")
+    _go_on(copied, copied)
+    assert _links(copied)["last"] == 3
+
+
 def test_a_best_that_somebody_removed_is_chosen_anew(tmp_path):
     run = tmp_path / "run"
     _train(run, _begin(), LOSSES[:2])
