@@ -98,6 +98,11 @@ def learn(
         if resume is not None:
             name = resume.run_folder.resolve().name
             folders = RunFolders(config.logs.log_dir / name, resume.run_folder)
+            if resume.folder is not None and not folders.logs.is_dir():
+                reporter.note(
+                    f"no earlier logs of this run in {folders.logs.absolute()}: new "
+                    "ones begin there; give --log-dir if they are elsewhere"
+                )
             if not dry_run:
                 held.enter_context(folders.locked(reporter))
                 require_newest(resume)

@@ -91,6 +91,19 @@ def test_settings_come_from_one_place(begun, capsys):
     assert "--config and --resume-from" in text
 
 
+def test_logs_that_are_not_where_the_command_is_given(work, begun, capsys, monkeypatch):
+    """The folder of logs may be named relative to the folder that the run began in."""
+    missing = "no earlier logs of this run in"
+    data = ("--input-path", work / "games.hcpe")
+    monkeypatch.chdir(begun)
+    code, text = _learn(capsys, "--resume-from", ".", *data, "--epoch", 2)
+    assert code == 0, text
+    assert f"{missing} {begun / 'logs' / begun.name}" in text
+    code, text = _learn(capsys, "--resume-from", ".", *data, "--epoch", 3)
+    assert code == 0, text
+    assert missing not in text
+
+
 def test_changed_data_is_refused_unless_allowed(work, begun, selfplay_rows, capsys):
     (work / "games.hcpe").write_bytes(selfplay_rows[:500].tobytes())
     again = ("--resume-from", begun, "--epoch", 2)
