@@ -30,6 +30,18 @@ class RunFolders:
     logs: Path
     models: Path
 
+    def __post_init__(self) -> None:
+        """Refuse one folder for both.
+
+        Raises:
+            ConfigError: they are the same.
+        """
+        if self.logs.resolve() == self.models.resolve():
+            raise ConfigError(
+                f"--log-dir: {self.logs.parent} is where the models are (--model-dir); "
+                "logs need a folder of their own"
+            )
+
     def of_stage(self, stage: Stage) -> "RunFolders":
         """Give the folders of a stage, making them."""
         folders = RunFolders(self.logs / stage.folder, self.models / stage.folder)

@@ -252,6 +252,19 @@ def test_model_folder_that_cannot_be_made(tmp_path, folders, capfd):
     assert "--model-dir" in capfd.readouterr().err
 
 
+def test_logs_and_models_need_folders_of_their_own(tmp_path, folders, capfd):
+    places = (
+        "--model-dir",
+        str(tmp_path / "runs"),
+        "--log-dir",
+        str(tmp_path / "runs"),
+    )
+    source = ("--input-path", str(folders["npy"]))
+    assert run(["learn-model", *source, *places, *TINY]) == 2
+    assert "logs need a folder of their own" in capfd.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
