@@ -57,8 +57,9 @@ class SharedArea:
             users = (self.folder / "users").open("ab")
             fcntl.flock(users, fcntl.LOCK_SH)
             self._owner = (self.folder / "owner").open("ab")
+            entries = list(zip(names, sizes, strict=True))
             self._end = weakref.finalize(
-                self, _leave, cache, self.folder, users, self._owner
+                self, _leave, cache, self.folder, users, self._owner, entries
             )
             if not (self.folder / "boot").exists():
                 _make(self.folder, names, sizes)
@@ -134,10 +135,17 @@ def checksum_of(data: bytes | memoryview) -> int:
     return zlib.crc32(data) or 1
 
 
-def _leave(cache: Cache, folder: Path, users: BinaryIO, owner: BinaryIO) -> None:
+def _leave(
+    cache: Cache,
+    folder: Path,
+    users: BinaryIO,
+    owner: BinaryIO,
+    entries: list[tuple[str, int]],
+) -> None:
     """Unlock; the last one out removes what is not needed any more.
 
     It never waits: this may be called in the middle of anything, when memory is freed.
+    Nor does it read an array: Python cannot parse its header while it parses another.
     """
     arriving.forget(folder)
     with contextlib.suppress(OSError):
@@ -147,9 +155,7 @@ def _leave(cache: Cache, folder: Path, users: BinaryIO, owner: BinaryIO) -> None
     with contextlib.suppress(OSError), cache.try_lock("cache") as free:
         if not free:
             return
-        objects = np.load(folder / arriving.OBJECTS, allow_pickle=False)
-        named = zip(objects["name"].tolist(), objects["size"].tolist(), strict=True)
-        if all(cache.has(name.decode(), size) for name, size in named):
+        if all(cache.has(name, size) for name, size in entries):
             cache.clear(folder)
 
 
