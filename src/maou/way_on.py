@@ -1,6 +1,6 @@
 """How to go on with a run that a signal or a store ended: the exact command."""
 
-import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from maou.checkpoint.resume import ResumePoint, resume_command
 from maou.checks import changed_flags
 from maou.config import RunConfig, run_config_from_record
 from maou.errors import Interrupted
+
+_TIMEOUT = "--upload-timeout"
 
 
 @dataclass
@@ -37,11 +39,13 @@ class WayOn:
 
     def command_with(self, upload_timeout: float | None = None) -> str:
         """Give the command, with another `--upload-timeout` if one is given."""
-        flags = self.flags
+        words = shlex.split(self.flags)
         if upload_timeout is not None:
-            flags = re.sub(r"(^| )--upload-timeout \S+", "", flags)
-            flags = f"{flags} --upload-timeout {upload_timeout:g}".lstrip()
-        return resume_command(self.begun_from or self.run_folder, flags)
+            if _TIMEOUT in words:
+                at = words.index(_TIMEOUT)
+                del words[at : at + 2]
+            words += [_TIMEOUT, f"{upload_timeout:g}"]
+        return resume_command(self.begun_from or self.run_folder, shlex.join(words))
 
     @contextmanager
     def told(self) -> Iterator[None]:

@@ -206,9 +206,10 @@ def _precision(value: object) -> str:
 
 def _threads(value: object) -> int:
     """Take a number of threads that torch can start."""
-    if count(value, 1) > MOST_THREADS:
-        raise ValueError(f"{value} threads")
-    return count(value)
+    threads = count(value, 1)
+    if threads > MOST_THREADS:
+        raise ValueError(f"{threads} threads")
+    return threads
 
 
 def _free(path: Path) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import no_files
 from maou.checkpoint.lock import LOCK, locked
 from maou.errors import TrainingError
 
@@ -96,18 +97,11 @@ def test_what_a_lock_says_is_shortened(tmp_path):
     assert len(said[0]) < 400 + len(str(tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["link", "broken link", "pipe", "folder"])
+@pytest.mark.parametrize("kind", no_files.KINDS)
 def test_a_lock_is_a_file_of_the_folder(tmp_path, kind):
     path, outside = tmp_path / "run" / LOCK, tmp_path / "outside"
     path.parent.mkdir()
-    if kind == "link":
-        outside.write_text("kept")
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to(outside)
+    no_files.put(kind, path, outside, "kept")
     with (
         pytest.raises(TrainingError, match=r"run\.lock: is a .*; move it away"),
         locked(path.parent, tell=print),

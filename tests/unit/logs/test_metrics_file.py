@@ -1,11 +1,11 @@
 """`metrics.jsonl`: whole lines of what a run has behind it, and never a dead run."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
+import no_files
 from maou.logs.metrics_file import MetricsFile
 from maou.train.events import Event
 from training_states import state_after_a_step
@@ -45,17 +45,10 @@ def test_a_last_line_without_its_end(tmp_path):
     assert _entries(path) == [("training", 1), ("training", 2), ("loss_spike", 4)]
 
 
-@pytest.mark.parametrize("kind", ["link", "broken link", "pipe", "folder"])
+@pytest.mark.parametrize("kind", no_files.KINDS)
 def test_what_is_no_regular_file_is_not_written(tmp_path, kind):
     path, outside = tmp_path / "metrics.jsonl", tmp_path / "outside"
-    if kind == "link":
-        outside.write_text(_line(9))
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to(outside)
+    no_files.put(kind, path, outside, _line(9))
     (warning,) = _append(path)
     assert warning.startswith(f"Warning: cannot write {path}: is a")
     assert "training goes on" in warning
